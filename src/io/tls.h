@@ -1,0 +1,55 @@
+/* TLS between ring and HTTP/2 (OpenSSL, memory BIOs). Sans-I/O: ciphertext in and out as bytes; OpenSSL brings clock and random. */
+#ifndef SLIM_IO_TLS_H
+#define SLIM_IO_TLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/bytes.h"
+
+/* Where a certificate, key or CA comes from: a file, or PEM text. Both NULL: none. */
+typedef struct slim_pem {
+    const char *file;
+    const char *text;
+} slim_pem;
+
+typedef struct slim_tls_config {
+    slim_pem cert, key;        /* a server must have both; a client that has them presents them */
+    slim_pem ca;               /* client: extra roots; server: client_ca, then a client certificate is mandatory */
+    bool system_roots;         /* client: the system's roots too */
+    bool skip_verify;          /* client: no check at all */
+    int version;               /* 12 or 13: exactly this one is spoken */
+    const char *where;         /* "config.yaml:12: tls" for messages */
+} slim_tls_config;
+
+typedef struct slim_tls_ctx slim_tls_ctx;
+/* Any thread may use a context. E_CONFIG with why in the form `<where>.cert: cannot read "x.pem": No such file`, naming the key of
+ * the YAML (source.cert, source.key, client_ca, ca_source). */
+slim_err slim_tls_server_new(const slim_tls_config *cfg, slim_tls_ctx **out, char *why, size_t why_n);
+slim_err slim_tls_client_new(const slim_tls_config *cfg, slim_tls_ctx **out, char *why, size_t why_n);
+void slim_tls_ctx_free(slim_tls_ctx *c);
+
+typedef struct slim_tls slim_tls;
+/* server_name: client only, SNI and verification name (an IP literal is verified as one and not sent as SNI). NULL: no memory. */
+slim_tls *slim_tls_accept(slim_tls_ctx *c);
+slim_tls *slim_tls_connect(slim_tls_ctx *c, const char *server_name);
+void slim_tls_free(slim_tls *t);
+
+/* Gives ciphertext from the wire; all of it is taken (copied into OpenSSL's BIO). E_NOMEM. */
+slim_err slim_tls_feed(slim_tls *t, slim_bytes cipher);
+/* Reads decrypted bytes, running the handshake as needed. *n = 0 with SLIM_OK: more ciphertext is needed. E_CLOSED: the peer's
+ * close_notify. E_PROTOCOL: handshake or record failed, slim_tls_why tells; an alert may be waiting in slim_tls_pull. */
+slim_err slim_tls_read(slim_tls *t, uint8_t *out, size_t cap, size_t *n);
+bool slim_tls_established(const slim_tls *t);
+/* Encrypts; the pieces are gathered into full records. E_AGAIN before the handshake is done. */
+slim_err slim_tls_write(slim_tls *t, const slim_bytes *parts, size_t n_parts);
+/* Ciphertext to send: how much waits, and a move of up to cap bytes into out. */
+size_t slim_tls_pending(const slim_tls *t);
+size_t slim_tls_pull(slim_tls *t, uint8_t *out, size_t cap);
+/* Queues a close_notify. */
+void slim_tls_shutdown(slim_tls *t);
+const char *slim_tls_why(const slim_tls *t); /* reason of the last failure, for logs */
+const char *slim_tls_version(const slim_tls *t);
+
+#endif
