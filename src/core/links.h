@@ -26,6 +26,7 @@ typedef struct slim_link_slot {
     _Atomic uint16_t worker;
     _Atomic uint8_t kind;
     _Atomic uint8_t congested; /* owner's egress queue is above its high mark */
+    _Atomic uint8_t signs;     /* copies for it carry a header MAC */
     uint32_t next_free;        /* under the table's mutex */
     uint32_t last_gen;         /* under the table's mutex */
 } slim_link_slot;

@@ -54,6 +54,7 @@ typedef struct slim_h2_config {
     uint32_t max_message_bytes;       /* 4 MiB */
     uint32_t max_streams;             /* refuse more live streams on one connection than this (RST_STREAM REFUSED_STREAM); not announced */
     uint64_t high_bytes, low_bytes;   /* egress marks per stream */
+    const char *http_date;            /* value of response headers' date, read when they are made; lives as long as the connection */
     const slim_h2_events *events;
     slim_mem *mem;
     slim_purse *purse;                /* what assembly, paused bytes and egress queues hold */
@@ -80,6 +81,9 @@ size_t slim_h2_pull(slim_h2 *h, struct iovec *iov, size_t max_iov, size_t max_by
 /* n bytes of the last pull went out; the rest is still owed (the caller resends it). */
 void slim_h2_sent(slim_h2 *h, size_t n);
 bool slim_h2_wants_write(const slim_h2 *h);
+/* How many streams are open, and whether one of them still has bytes or trailers to send that flow control or slim_h2_pull holds. */
+uint32_t slim_h2_streams(const slim_h2 *h);
+bool slim_h2_owes(const slim_h2 *h);
 
 /* Keep-alive: queues a PING; false while one is unanswered. */
 bool slim_h2_ping(slim_h2 *h);

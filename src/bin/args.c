@@ -1,0 +1,104 @@
+#include "bin/args.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *slim_args_help(void)
+{
+    return "slimrouter, a SLIM hub node\n"
+           "\n"
+           "Usage: slimrouter [--config FILE | --listen HOST:PORT] [--io BACKEND]\n"
+           "       slimrouter --check-config FILE\n"
+           "       slimrouter --version\n"
+           "\n"
+           "Without a configuration it serves plaintext gRPC on 127.0.0.1:46357.\n"
+           "\n"
+           "Options:\n"
+           "  -c, --config FILE        YAML configuration in upstream's spelling [env: CONFIG]\n"
+           "      --listen HOST:PORT   address of the built-in default (an IP literal; port 0 picks a free one)\n"
+           "      --io BACKEND         auto, io_uring, io_uring-6.1 or epoll [default: auto]\n"
+           "      --check-config FILE  check a configuration and exit\n"
+           "  -v, --version            print build information and exit\n"
+           "  -h, --help               print this help and exit\n";
+}
+
+/* The value of --name VALUE or --name=VALUE at argv[*i]; NULL when this is another option. */
+static const char *option_value(int argc, char **argv, int *i, const char *shorter, const char *longer, bool *missing)
+{
+    size_t n = strlen(longer);
+
+    if ((shorter != NULL && strcmp(argv[*i], shorter) == 0) || strcmp(argv[*i], longer) == 0) {
+        *missing = *i + 1 >= argc;
+        return *missing ? "" : argv[++*i];
+    }
+    if (strncmp(argv[*i], longer, n) == 0 && argv[*i][n] == '=')
+        return argv[*i] + n + 1;
+    return NULL;
+}
+
+static bool backend_parse(const char *text, slim_ring_backend *out)
+{
+    static const struct {
+        const char *name;
+        slim_ring_backend backend;
+    } all[] = {{"auto", SLIM_RING_AUTO}, {"io_uring", SLIM_RING_URING}, {"io_uring-6.1", SLIM_RING_URING61}, {"epoll", SLIM_RING_EPOLL}};
+
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+        if (strcmp(text, all[i].name) == 0) {
+            *out = all[i].backend;
+            return true;
+        }
+    }
+    return false;
+}
+
+slim_err slim_args_parse(int argc, char **argv, const char *env_config, slim_args *out, char *why, size_t why_n)
+{
+    bool missing = false;
+    const char *value, *config = NULL, *check = NULL;
+
+    *out = (slim_args){.command = SLIM_CMD_RUN, .backend = SLIM_RING_AUTO};
+    for (int i = 1; i < argc && !missing; i++) {
+        const char *arg = argv[i];
+
+        if (strcmp(arg, "-v") == 0 || strcmp(arg, "--version") == 0) {
+            out->command = SLIM_CMD_VERSION;
+        } else if (strcmp(arg, "-h") == 0 || strcmp(arg, "--help") == 0) {
+            out->command = SLIM_CMD_HELP;
+        } else if ((value = option_value(argc, argv, &i, "-c", "--config", &missing)) != NULL) {
+            config = value;
+        } else if ((value = option_value(argc, argv, &i, NULL, "--listen", &missing)) != NULL) {
+            out->listen = value;
+        } else if ((value = option_value(argc, argv, &i, NULL, "--check-config", &missing)) != NULL) {
+            check = value;
+        } else if ((value = option_value(argc, argv, &i, NULL, "--io", &missing)) != NULL) {
+            if (!missing && !backend_parse(value, &out->backend)) {
+                snprintf(why, why_n, "--io: unknown back end \"%s\"; allowed are auto, io_uring, io_uring-6.1, epoll", value);
+                return SLIM_E_ARG;
+            }
+        } else {
+            snprintf(why, why_n, "unexpected argument \"%s\"; see slimrouter --help", arg);
+            return SLIM_E_ARG;
+        }
+        if (missing)
+            snprintf(why, why_n, "%s needs a value; see slimrouter --help", arg);
+    }
+    if (missing)
+        return SLIM_E_ARG;
+    if (config != NULL && out->command == SLIM_CMD_VERSION) {
+        snprintf(why, why_n, "the argument '--version' cannot be used with '--config <FILE>'");
+        return SLIM_E_ARG;
+    }
+    if (check != NULL) {
+        out->command = SLIM_CMD_CHECK;
+        config = check;
+    } else if (config == NULL && out->listen == NULL) {
+        config = env_config;
+    }
+    if (out->listen != NULL && config != NULL) {
+        snprintf(why, why_n, "--listen is for the built-in default; with a configuration the listeners stand in the file \"%s\"", config);
+        return SLIM_E_ARG;
+    }
+    out->config = config;
+    return SLIM_OK;
+}

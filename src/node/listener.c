@@ -1,0 +1,173 @@
+#include "node/listener.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "io/listen.h"
+#include "node/link.h"
+
+#define SETUP_TIMEOUT_NS 10000000000u
+#define STREAM_WINDOW_BYTES (1024u * 1024)
+/* Given back at once, so it only has to exceed what all busy streams of one connection may have under way. */
+#define CONNECTION_WINDOW_BYTES (16u * 1024 * 1024)
+#define STREAMS_MAX 100u
+
+typedef struct x_socket {
+    slim_xrec rec;
+    slim_listener *listener;
+    int fd;
+} x_socket;
+
+static void conn_aged(slim_conn *c)
+{
+    slim_worker *w = slim_worker_of_io(slim_conn_io(c));
+
+    for (slim_link *l = w->live; l != NULL; l = l->next)
+        if (l->conn == c)
+            slim_link_end(l, 0, NULL);
+    slim_conn_close(c);
+}
+
+static void conn_closed(slim_conn *c, slim_err why, const char *text)
+{
+    slim_worker *w = slim_worker_of_io(slim_conn_io(c));
+
+    atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);
+    if (slim_err_is_peer(why) || why == SLIM_E_TIMEOUT)
+        slim_worker_blame(w, SLIM_WARN, "connection ended peer=%s reason=\"%s\"", slim_conn_peer(c), text);
+    else
+        slim_log(SLIM_DEBUG, DATAPATH, "connection ended peer=%s reason=\"%s\"", slim_conn_peer(c), text);
+}
+
+static void serve(slim_worker *w, slim_listener *l, int fd)
+{
+    if (w->draining || slim_conn_accept(&w->io, &l->conn, fd, l) == NULL) {
+        if (w->draining)
+            close(fd);
+        atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);
+    }
+}
+
+void slim_listener_take(slim_worker *w, const slim_xrec *rec)
+{
+    const x_socket *x = (const x_socket *)rec;
+
+    serve(w, x->listener, x->fd);
+}
+
+/* Links are few and long-lived: each goes to the worker with the fewest. */
+static slim_worker *place(slim_hub *h)
+{
+    slim_worker *best = &h->workers[0];
+
+    for (uint16_t i = 1; i < h->n_workers; i++)
+        if (atomic_load_explicit(&h->workers[i].load, memory_order_relaxed) < atomic_load_explicit(&best->load, memory_order_relaxed))
+            best = &h->workers[i];
+    return best;
+}
+
+static void listener_event(slim_io_user *user, const slim_ring_event *ev)
+{
+    slim_listener *l = (slim_listener *)user;
+    slim_worker *w = l->worker, *to;
+    uint32_t quiet;
+    x_socket *x;
+
+    if (ev->kind != SLIM_EV_ACCEPT)
+        return;
+    if (ev->res < 0) {
+        if (slim_log_rate_take(&l->refused_rate, w->io.now_ns, 1, 1, &quiet))
+            slim_log(SLIM_ERROR, SERVICE, "accept failed endpoint=%s reason=\"%s\" suppressed=%u", l->bound, strerror(-ev->res), quiet);
+        return;
+    }
+    if (slim_budget_pressure_xt(&l->hub->budget) == SLIM_PRESSURE_FULL) {
+        close(ev->fd);
+        if (slim_log_rate_take(&l->refused_rate, w->io.now_ns, 1, 1, &quiet))
+            slim_log(SLIM_ERROR, SERVICE, "connection refused: the memory limit for messages is reached endpoint=%s limit_bytes=%lld suppressed=%u",
+                     l->bound, (long long)l->hub->budget.limit_bytes, quiet);
+        return;
+    }
+    to = place(l->hub);
+    atomic_fetch_add_explicit(&to->load, 1, memory_order_relaxed);
+    if (to == w) {
+        serve(w, l, ev->fd);
+    } else if ((x = slim_worker_put(w, to->index, SLIM_X_SOCKET, sizeof(*x), 0)) != NULL) {
+        x->listener = l;
+        x->fd = ev->fd;
+    } else {
+        close(ev->fd);
+        atomic_fetch_sub_explicit(&to->load, 1, memory_order_relaxed);
+    }
+}
+
+typedef struct start_mail {
+    slim_mail mail;
+    slim_listener *l;
+} start_mail;
+
+static void start(slim_mail *mail, slim_worker *w)
+{
+    start_mail *m = (start_mail *)mail;
+
+    m->l->acceptor = slim_ring_accept_start(w->io.ring, m->l->fd, &m->l->io_user);
+    if (m->l->acceptor == NULL)
+        slim_log(SLIM_ERROR, SERVICE, "cannot accept: out of memory endpoint=%s", m->l->bound);
+    slim_free(w->hub->mem, m);
+}
+
+slim_err slim_listener_open(slim_hub *h, const slim_hub_server *s, slim_listener **out, char *why, size_t why_n)
+{
+    slim_listener *l = slim_zalloc(h->mem, 1, sizeof(*l));
+    start_mail *m = slim_zalloc(h->mem, 1, sizeof(*m));
+    slim_err e = SLIM_E_NOMEM;
+
+    snprintf(why, why_n, "out of memory");
+    if (l == NULL || m == NULL)
+        goto fail;
+    l->io_user.event = listener_event;
+    l->hub = h;
+    l->worker = &h->workers[0];
+    l->conn = (slim_conn_config){
+        .h2 = {.server = true,
+               .path = SLIM_DATA_PLANE_PATH,
+               .stream_window_bytes = STREAM_WINDOW_BYTES,
+               .connection_window_bytes = CONNECTION_WINDOW_BYTES,
+               .max_frame_bytes = s->max_frame_bytes != 0 ? s->max_frame_bytes : 16384,
+               .announce_frame = true,
+               .max_header_list_bytes = s->max_header_list_bytes != 0 ? s->max_header_list_bytes : 16384,
+               .max_message_bytes = SLIM_MESSAGE_MAX_BYTES,
+               .max_streams = STREAMS_MAX,
+               .high_bytes = h->egress_high_bytes,
+               .low_bytes = h->egress_high_bytes / 4},
+        .events = slim_link_events,
+        .tls = s->tls,
+        .setup_timeout_ns = SETUP_TIMEOUT_NS,
+        .ping_interval_ns = s->ping_interval_ns,
+        .ping_timeout_ns = s->ping_timeout_ns,
+        .max_age_ns = s->max_age_ns,
+        .aged = conn_aged,
+        .closed = conn_closed,
+    };
+    slim_conn_config_ready(&l->conn);
+    if ((e = slim_listen_open(&(slim_listen_config){s->endpoint, 0}, &l->fd, l->bound, sizeof(l->bound), why, why_n)) != SLIM_OK)
+        goto fail;
+    m->mail.run = start;
+    m->l = l;
+    slim_worker_post_xt(l->worker, &m->mail);
+    *out = l;
+    return SLIM_OK;
+fail:
+    slim_free(h->mem, l);
+    slim_free(h->mem, m);
+    return e;
+}
+
+void slim_listener_stop(slim_listener *l)
+{
+    if (l->acceptor != NULL)
+        slim_ring_accept_stop(l->acceptor);
+    l->acceptor = NULL;
+    if (l->fd >= 0)
+        slim_listen_close(l->fd);
+    l->fd = -1;
+}

@@ -1,0 +1,26 @@
+/* A listening socket of the hub and the placing of what it accepts. */
+#ifndef SLIM_NODE_LISTENER_H
+#define SLIM_NODE_LISTENER_H
+
+#include "node/worker.h"
+
+struct slim_listener {
+    slim_io_user io_user;
+    slim_listener *next;
+    slim_hub *hub;
+    slim_worker *worker; /* the one that accepts */
+    slim_conn_config conn;
+    int fd;
+    slim_acceptor *acceptor;
+    char bound[128];
+    slim_log_rate refused_rate;
+};
+
+/* Opens and starts accepting on worker 0. */
+slim_err slim_listener_open(slim_hub *h, const slim_hub_server *s, slim_listener **out, char *why, size_t why_n);
+/* On the accepting worker: no further connection comes, and the port refuses from now on. */
+void slim_listener_stop(slim_listener *l);
+/* A parcel record SLIM_X_SOCKET. */
+void slim_listener_take(slim_worker *w, const slim_xrec *rec);
+
+#endif

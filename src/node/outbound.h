@@ -1,0 +1,29 @@
+/* A link that this node dials and keeps up (data-plane.md 4.2, 4.6; node.md 3.2). */
+#ifndef SLIM_NODE_OUTBOUND_H
+#define SLIM_NODE_OUTBOUND_H
+
+#include "node/link.h"
+
+slim_err slim_outbound_new(slim_hub *h, slim_worker *w, const slim_hub_client *c, slim_outbound **out, char *why, size_t why_n);
+/* Starts dialling, on its worker. */
+void slim_outbound_start(slim_outbound *o);
+/* No further attempt; the connection, if any, is ended by the caller. */
+void slim_outbound_stop(slim_outbound *o);
+/* The worker has ended. */
+void slim_outbound_free(slim_outbound *o);
+slim_worker *slim_outbound_worker(const slim_outbound *o);
+slim_outbound **slim_outbound_next(slim_outbound *o);
+
+/* For link.c. */
+slim_bytes slim_outbound_link_id(const slim_outbound *o);
+slim_link_kind slim_outbound_kind(const slim_outbound *o);
+void slim_outbound_call(const slim_outbound *o, const char **scheme, const char **authority, const slim_h2_header **headers, size_t *n, bool *strict,
+                        uint64_t *timeout_ns);
+void slim_outbound_live(slim_outbound *o, slim_link *l);
+bool slim_outbound_is_return(const slim_outbound *o); /* it was live before */
+/* The negotiation failed for the reason given. */
+void slim_outbound_refused(slim_outbound *o, slim_err e, const char *why);
+/* The stream ended with this grpc-status (-1: none) and HTTP status. */
+void slim_outbound_stream_ended(slim_outbound *o, bool was_live, int grpc_status, int http_status, const char *message);
+
+#endif
