@@ -10,7 +10,6 @@ slim_xq *slim_xq_new(slim_mem *m)
 
     if (q == NULL)
         return NULL;
-    ck_ring_init(&q->ring, SLIM_XQ_SLOTS);
     q->mem = m;
     return q;
 }
@@ -67,6 +66,20 @@ void *slim_xq_put(slim_xq *q, uint32_t kind, size_t n, size_t extra_bytes)
     return rec;
 }
 
+static bool ring_put(slim_xq *q, slim_parcel *p)
+{
+    uint32_t head = atomic_load_explicit(&q->head, memory_order_relaxed);
+
+    if (head - q->tail_seen == SLIM_XQ_SLOTS) {
+        q->tail_seen = atomic_load_explicit(&q->tail, memory_order_acquire);
+        if (head - q->tail_seen == SLIM_XQ_SLOTS)
+            return false;
+    }
+    q->slots[head % SLIM_XQ_SLOTS] = p;
+    atomic_store_explicit(&q->head, head + 1, memory_order_release);
+    return true;
+}
+
 bool slim_xq_flush(slim_xq *q)
 {
     bool sent = false;
@@ -79,7 +92,7 @@ bool slim_xq_flush(slim_xq *q)
         slim_parcel *p = q->overflow, *next = p->next;
 
         /* The consumer owns the parcel as soon as it is in the ring. */
-        if (!ck_ring_enqueue_spsc(&q->ring, q->slots, p))
+        if (!ring_put(q, p))
             break;
         q->overflow = next;
         sent = true;
@@ -96,9 +109,14 @@ uint64_t slim_xq_under_way_bytes(const slim_xq *q)
 
 slim_parcel *slim_xq_take(slim_xq *q)
 {
-    void *p;
+    uint32_t tail = atomic_load_explicit(&q->tail, memory_order_relaxed);
+    slim_parcel *p;
 
-    return ck_ring_dequeue_spsc(&q->ring, q->slots, &p) ? p : NULL;
+    if (tail == atomic_load_explicit(&q->head, memory_order_acquire))
+        return NULL;
+    p = q->slots[tail % SLIM_XQ_SLOTS];
+    atomic_store_explicit(&q->tail, tail + 1, memory_order_release);
+    return p;
 }
 
 void slim_xq_done(slim_xq *q, slim_parcel *p)
@@ -110,4 +128,7 @@ void slim_xq_done(slim_xq *q, slim_parcel *p)
     slim_free(q->mem, p);
 }
 
-bool slim_xq_empty(const slim_xq *q) { return ck_ring_size(&q->ring) == 0; }
+bool slim_xq_empty(const slim_xq *q)
+{
+    return atomic_load_explicit(&q->tail, memory_order_relaxed) == atomic_load_explicit(&q->head, memory_order_acquire);
+}

@@ -1,9 +1,9 @@
 /* Core-to-core queues: one SPSC ring of parcels per ordered pair of workers, made at first use. A parcel carries the records of one batch;
- * what does not fit the ring waits in the producer's overflow list, before anything newer. */
+ * what does not fit the ring waits in the producer's overflow list, before anything newer. The ring is ours, not ck's, because it must be
+ * readable for ThreadSanitizer: C11 acquire and release instead of fences that only the processor sees. */
 #ifndef SLIM_NODE_XQ_H
 #define SLIM_NODE_XQ_H
 
-#include <ck_ring.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,14 +29,16 @@ struct slim_parcel {
 
 /* One direction of a pair. */
 typedef struct slim_xq {
-    ck_ring_t ring;
-    ck_ring_buffer_t slots[SLIM_XQ_SLOTS];
     slim_mem *mem;
+    slim_parcel *slots[SLIM_XQ_SLOTS];
     /* producer's */
+    _Atomic uint32_t head; /* next to fill; both indexes run freely */
+    uint32_t tail_seen;    /* the consumer's index when last looked at */
     slim_parcel *open, *overflow, *overflow_tail;
     uint64_t sent_bytes;
     char pad[64]; /* keeps the consumer's line apart */
     /* consumer's */
+    _Atomic uint32_t tail; /* next to take */
     _Atomic uint64_t done_bytes;
     /* set by a producer that holds senders back; the consumer wakes it then */
     _Atomic bool wanted;
