@@ -16,7 +16,7 @@ struct slim_timer {
 #define SLIM_TIMERS_NEVER UINT64_MAX
 typedef struct slim_timers slim_timers;
 #define SLIM_TIMERS_SLOTS 64
-#define SLIM_TIMERS_LEVELS 7
+#define SLIM_TIMERS_LEVELS 11 /* 66 bits of ticks: no time is too far */
 /* A hierarchical wheel of 1 ms ticks. */
 struct slim_timers {
     uint64_t _tick, _count;

@@ -39,8 +39,6 @@ struct slim_h2_events {
     void (*gone)(slim_stream *s);
     /* Something was queued for sending outside of feed: the connection wants a flush. May be called often. */
     void (*dirty)(slim_h2 *h);
-    /* The stream's egress queue fell below low_bytes after having been above high_bytes. */
-    void (*drained)(slim_stream *s);
 };
 
 typedef struct slim_h2_config {
@@ -53,7 +51,6 @@ typedef struct slim_h2_config {
     uint32_t max_header_list_bytes;   /* 16384 */
     uint32_t max_message_bytes;       /* 4 MiB */
     uint32_t max_streams;             /* refuse more live streams on one connection than this (RST_STREAM REFUSED_STREAM); not announced */
-    uint64_t high_bytes, low_bytes;   /* egress marks per stream */
     const char *http_date;            /* value of response headers' date, read when they are made; lives as long as the connection */
     const slim_h2_events *events;
     slim_mem *mem;
@@ -113,9 +110,8 @@ int slim_stream_status(const slim_stream *s, int *http_status, const char **mess
 uint8_t *slim_stream_begin(slim_stream *s, size_t total_n, size_t inline_n);
 /* Adds bytes by reference (hold gains one) or, with hold NULL, by copy. E_NOMEM ends the stream: a begun message cannot be taken back. */
 slim_err slim_stream_append(slim_stream *s, slim_bytes part, slim_buf *hold);
-/* Bytes that wait in the egress queue, and whether the high mark was crossed and drained has not come since. */
+/* Bytes that wait in the egress queue and are not in a frame yet. */
 size_t slim_stream_queued(const slim_stream *s);
-bool slim_stream_congested(const slim_stream *s);
 /* Ends our side behind what is queued: server: trailers grpc-status (and message, percent-encoded), then RST_STREAM(NO_ERROR) if the
  * peer has not half-closed; client: END_STREAM. No message event follows. */
 void slim_stream_finish(slim_stream *s, int grpc_status, const char *grpc_message);

@@ -1,0 +1,270 @@
+#include <stdio.h>
+
+#include "io/h2_int.h"
+
+static void *mem_malloc(size_t n, void *m) { return slim_alloc(m, n); }
+static void mem_free(void *p, void *m) { slim_free(m, p); }
+static void *mem_realloc(void *p, size_t n, void *m) { return slim_resize(m, p, n); }
+static void *mem_calloc(size_t count, size_t n, void *m) { return slim_zalloc(m, count, n); }
+
+static slim_stream *stream_of(nghttp2_session *session, int32_t id) { return nghttp2_session_get_stream_user_data(session, id); }
+
+static void fail(slim_h2 *h, const char *why)
+{
+    if (!h->failed)
+        snprintf(h->why, sizeof(h->why), "%s", why);
+    h->failed = true;
+}
+
+static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+    slim_h2 *h = user;
+    slim_stream *s;
+
+    if (!h->cfg.server || frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+        return 0;
+    if (h->n_streams >= h->cfg.max_streams) {
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM);
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    }
+    if ((s = h2_stream_new(h, frame->hd.stream_id)) == NULL)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, s);
+    return 0;
+}
+
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_n, const uint8_t *value,
+                     size_t value_n, uint8_t flags, void *user)
+{
+    slim_stream *s = stream_of(session, frame->hd.stream_id);
+
+    if (s == NULL)
+        return 0;
+    s->header_bytes += name_n + value_n + 32; /* RFC 9113, 6.5.2 */
+    if (s->header_bytes > s->h->cfg.max_header_list_bytes)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    h2_stream_header(s, slim_bytes_of(name, name_n), slim_bytes_of(value, value_n));
+    return 0;
+}
+
+static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+    slim_h2 *h = user;
+    slim_stream *s;
+
+    switch (frame->hd.type) {
+    case NGHTTP2_SETTINGS:
+        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0)
+            h->alive = true; /* a server sees the client's preface with it */
+        break;
+    case NGHTTP2_PING:
+        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0)
+            h->ping_pending = false;
+        break;
+    case NGHTTP2_HEADERS:
+        if ((s = stream_of(session, frame->hd.stream_id)) != NULL)
+            h2_stream_headers_done(s, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0);
+        break;
+    case NGHTTP2_DATA:
+        if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 && (s = stream_of(session, frame->hd.stream_id)) != NULL)
+            h2_stream_remote_closed(s);
+        break;
+    default: break;
+    }
+    return 0;
+}
+
+static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data, size_t n, void *user)
+{
+    slim_stream *s = stream_of(session, id);
+
+    /* The connection's window never holds anybody back: streams have their own. */
+    nghttp2_session_consume_connection(session, n);
+    if (s != NULL)
+        h2_stream_data(s, slim_bytes_of(data, n));
+    else
+        nghttp2_session_consume_stream(session, id, n);
+    return 0;
+}
+
+static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, void *user)
+{
+    slim_stream *s = stream_of(session, id);
+
+    if (s != NULL) {
+        nghttp2_session_set_stream_user_data(session, id, NULL);
+        h2_stream_free(s);
+    }
+    return 0;
+}
+
+static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+    slim_stream *s;
+
+    if ((frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
+        (s = stream_of(session, frame->hd.stream_id)) != NULL)
+        h2_stream_sent_end(s);
+    return 0;
+}
+
+static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int code, void *user)
+{
+    slim_h2 *h = user;
+
+    if (!h->failed)
+        snprintf(h->why, sizeof(h->why), "%s", nghttp2_strerror(code));
+    return 0;
+}
+
+static int on_error(nghttp2_session *session, int code, const char *text, size_t n, void *user)
+{
+    slim_h2 *h = user;
+
+    if (!h->failed)
+        snprintf(h->why, sizeof(h->why), "%.*s", (int)(n < 120 ? n : 120), text);
+    return 0;
+}
+
+static nghttp2_session_callbacks *callbacks_new(void)
+{
+    nghttp2_session_callbacks *c;
+
+    if (nghttp2_session_callbacks_new(&c) != 0)
+        return NULL;
+    nghttp2_session_callbacks_set_send_callback(c, h2_send);
+    nghttp2_session_callbacks_set_send_data_callback(c, h2_send_data);
+    nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback(c, on_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame_recv);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data_chunk);
+    nghttp2_session_callbacks_set_on_stream_close_callback(c, on_stream_close);
+    nghttp2_session_callbacks_set_on_frame_send_callback(c, on_frame_send);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(c, on_invalid_frame);
+    nghttp2_session_callbacks_set_error_callback2(c, on_error);
+    return c;
+}
+
+static int session_open(slim_h2 *h)
+{
+    nghttp2_settings_entry iv[5];
+    nghttp2_session_callbacks *c = callbacks_new();
+    nghttp2_option *opt = NULL;
+    size_t n = 0;
+    int rv = NGHTTP2_ERR_NOMEM;
+
+    if (c == NULL || nghttp2_option_new(&opt) != 0)
+        goto out;
+    nghttp2_option_set_no_auto_window_update(opt, 1);
+    nghttp2_option_set_max_send_header_block_length(opt, 65536);
+    nghttp2_option_set_max_settings(opt, 32);
+    nghttp2_option_set_max_outbound_ack(opt, 1000);
+    nghttp2_option_set_peer_max_concurrent_streams(opt, 100);
+    /* Closed streams need no memory: priorities are not used. */
+    nghttp2_option_set_no_closed_streams(opt, 1);
+    rv = h->cfg.server ? nghttp2_session_server_new3(&h->session, c, h, opt, &h->mem) : nghttp2_session_client_new3(&h->session, c, h, opt, &h->mem);
+    if (rv != 0)
+        goto out;
+    if (!h->cfg.server)
+        iv[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
+    iv[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, h->cfg.stream_window_bytes};
+    if (h->cfg.announce_frame)
+        iv[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_FRAME_SIZE, h->cfg.max_frame_bytes};
+    iv[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, h->cfg.max_header_list_bytes};
+    if ((rv = nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, iv, n)) != 0)
+        goto out;
+    rv = nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0, (int32_t)h->cfg.connection_window_bytes);
+out:
+    nghttp2_session_callbacks_del(c);
+    nghttp2_option_del(opt);
+    return rv;
+}
+
+slim_h2 *slim_h2_new(const slim_h2_config *cfg, void *user)
+{
+    slim_h2 *h = slim_zalloc(cfg->mem, 1, sizeof(*h));
+
+    if (h == NULL)
+        return NULL;
+    h->cfg = *cfg;
+    h->user = user;
+    h->mem = (nghttp2_mem){cfg->mem, mem_malloc, mem_free, mem_calloc, mem_realloc};
+    if (session_open(h) != 0) {
+        nghttp2_session_del(h->session);
+        slim_free(cfg->mem, h);
+        return NULL;
+    }
+    return h;
+}
+
+void slim_h2_free(slim_h2 *h)
+{
+    while (h->streams != NULL) {
+        slim_stream *s = h->streams;
+
+        nghttp2_session_set_stream_user_data(h->session, s->id, NULL);
+        h2_stream_free(s);
+    }
+    h2_out_clear(h);
+    nghttp2_session_del(h->session);
+    slim_free(h->cfg.mem, h);
+}
+
+void *slim_h2_user(const slim_h2 *h) { return h->user; }
+const char *slim_h2_why(const slim_h2 *h) { return h->why[0] != '\0' ? h->why : "HTTP/2 protocol error"; }
+bool slim_h2_alive(const slim_h2 *h) { return h->alive; }
+bool slim_h2_ping_pending(const slim_h2 *h) { return h->ping_pending; }
+uint32_t slim_h2_streams(const slim_h2 *h) { return h->n_streams; }
+
+slim_err slim_h2_feed(slim_h2 *h, slim_bytes in, slim_buf *hold)
+{
+    ssize_t n;
+
+    h->feeding = hold;
+    h->in_feed = true;
+    n = nghttp2_session_mem_recv(h->session, in.p, in.n);
+    h->in_feed = false;
+    h->feeding = NULL;
+    if (h->no_memory || n == NGHTTP2_ERR_NOMEM)
+        return SLIM_E_NOMEM;
+    if (n < 0) {
+        fail(h, n == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? "no HTTP/2 client preface" : nghttp2_strerror((int)n));
+        return SLIM_E_PROTOCOL;
+    }
+    return SLIM_OK;
+}
+
+bool slim_h2_finished(const slim_h2 *h)
+{
+    return nghttp2_session_want_read(h->session) == 0 && nghttp2_session_want_write(h->session) == 0 && h->slice_at == h->n_slices;
+}
+
+bool slim_h2_wants_write(const slim_h2 *h) { return h->ready != NULL || nghttp2_session_want_write(h->session) != 0; }
+
+bool slim_h2_owes(const slim_h2 *h)
+{
+    for (const slim_stream *s = h->streams; s != NULL; s = s->next)
+        if (s->out.bytes > 0 || (s->finishing && !s->body_done))
+            return true;
+    return h->ready != NULL || nghttp2_session_want_write(h->session) != 0;
+}
+
+bool slim_h2_ping(slim_h2 *h)
+{
+    if (h->ping_pending || nghttp2_submit_ping(h->session, NGHTTP2_FLAG_NONE, NULL) != 0)
+        return false;
+    h->ping_pending = true;
+    return true;
+}
+
+void slim_h2_goaway(slim_h2 *h, uint32_t code)
+{
+    nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->session), code, NULL, 0);
+}
+
+void slim_h2_set_stream_window(slim_h2 *h, uint32_t bytes)
+{
+    nghttp2_settings_entry iv = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, bytes};
+
+    nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, &iv, 1);
+}
