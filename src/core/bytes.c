@@ -104,15 +104,41 @@ static unsigned multibyte_size(const uint8_t *p, size_t left)
     return size;
 }
 
+static inline uint32_t load32(const uint8_t *p)
+{
+    uint32_t v;
+
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* Whole words first, then one that overlaps them: no loop over the last bytes. */
+static bool is_ascii(const uint8_t *p, size_t n)
+{
+    uint64_t seen = 0;
+    size_t i = 0;
+
+    if (n >= 8) {
+        for (; i + 32 <= n; i += 32)
+            seen |= load64(p + i) | load64(p + i + 8) | load64(p + i + 16) | load64(p + i + 24);
+        for (; i + 8 <= n; i += 8)
+            seen |= load64(p + i);
+        seen |= load64(p + n - 8);
+    } else if (n >= 4) {
+        seen = load32(p) | load32(p + n - 4);
+    } else if (n > 0) {
+        seen = p[0] | p[n / 2] | p[n - 1];
+    }
+    return (seen & HIGH_BITS) == 0;
+}
+
 bool slim_utf8_valid(slim_bytes b)
 {
     const uint8_t *p = b.p;
     size_t left = b.n;
 
-    while (left >= 32 && ((load64(p) | load64(p + 8) | load64(p + 16) | load64(p + 24)) & HIGH_BITS) == 0) {
-        p += 32;
-        left -= 32;
-    }
+    if (is_ascii(p, left))
+        return true;
     while (left > 0) {
         unsigned size;
 

@@ -1,7 +1,6 @@
 #include "core/wire.h"
 
 #include <assert.h>
-#include <endian.h>
 
 static const uint8_t *fail(slim_err *err, slim_err e)
 {
@@ -9,43 +8,17 @@ static const uint8_t *fail(slim_err *err, slim_err e)
     return NULL;
 }
 
-#define HIGH_BITS 0x8080808080808080u
-
-/* Closes the gaps that the eight high bits leave: 8 x 7 bits become 56. */
-static inline uint64_t squeeze(uint64_t w)
-{
-    w = (w & 0x007f007f007f007fu) | (w & 0x7f007f007f007f00u) >> 1;
-    w = (w & 0x00003fff00003fffu) | (w & 0x3fff00003fff0000u) >> 2;
-    return (w & 0x000000000fffffffu) | (w & 0x0fffffff00000000u) >> 4;
-}
-
 const uint8_t *slim_wire_varint_long(const uint8_t *p, const uint8_t *end, uint64_t *out, slim_err *err)
 {
-    uint64_t w, stop;
+    slim_cur c = {p, end};
 
-    if (end - p < SLIM_VARINT_MAX) {
-        slim_cur c = {p, end};
-
-        if ((*err = slim_cur_varint_slow(&c, out)) != SLIM_OK)
-            return NULL;
-        return c.p;
+    if (end - p >= 2 && p[1] < 0x80) {
+        *out = (p[0] & 0x7fu) | (uint64_t)p[1] << 7;
+        return p + 2;
     }
-    memcpy(&w, p, sizeof w);
-    w = le64toh(w);
-    stop = ~w & HIGH_BITS;
-    if (stop != 0) {
-        *out = squeeze(w & (stop ^ (stop - 1)) & ~HIGH_BITS);
-        return p + __builtin_ctzll(stop) / 8 + 1;
-    }
-    w = squeeze(w & ~HIGH_BITS) | (uint64_t)(p[8] & 0x7f) << 56;
-    if (p[8] < 0x80) {
-        *out = w;
-        return p + 9;
-    }
-    if (p[9] > 1)
-        return fail(err, SLIM_E_VARINT);
-    *out = w | (uint64_t)p[9] << 63;
-    return p + 10;
+    if ((*err = slim_cur_varint_slow(&c, out)) != SLIM_OK)
+        return NULL;
+    return c.p;
 }
 
 static bool key_valid(uint64_t key)

@@ -3,6 +3,8 @@
 #ifndef SLIM_CORE_WIRE_H
 #define SLIM_CORE_WIRE_H
 
+#include <endian.h>
+
 #include "core/bytes.h"
 
 enum { SLIM_WIRE_VARINT = 0, SLIM_WIRE_64 = 1, SLIM_WIRE_LEN = 2, SLIM_WIRE_GROUP = 3, SLIM_WIRE_END_GROUP = 4, SLIM_WIRE_32 = 5 };
@@ -23,6 +25,45 @@ static inline const uint8_t *slim_wire_varint(const uint8_t *p, const uint8_t *e
         return p + 1;
     }
     return slim_wire_varint_long(p, end, out, err);
+}
+
+#define SLIM_VARINT_STOP_BITS 0x8080808080808080u
+
+/* The same for numbers that are mostly long, as hashes are: eight bytes at a time. limit is the end of readable memory, at or
+ * behind end. */
+static inline const uint8_t *slim_wire_varint_wide(const uint8_t *p, const uint8_t *end, const uint8_t *limit, uint64_t *out,
+                                                   slim_err *err)
+{
+    uint64_t w, stop;
+    const uint8_t *behind;
+
+    if (limit - p < SLIM_VARINT_MAX)
+        return slim_wire_varint(p, end, out, err);
+    memcpy(&w, p, sizeof w);
+    w = le64toh(w);
+    stop = ~w & SLIM_VARINT_STOP_BITS;
+    if (stop != 0)
+        w &= stop ^ (stop - 1);
+    w &= ~SLIM_VARINT_STOP_BITS;
+    /* 8 x 7 bits become 56. */
+    w = (w & 0x007f007f007f007fu) | (w & 0x7f007f007f007f00u) >> 1;
+    w = (w & 0x00003fff00003fffu) | (w & 0x3fff00003fff0000u) >> 2;
+    w = (w & 0x000000000fffffffu) | (w & 0x0fffffff00000000u) >> 4;
+    if (stop != 0) {
+        behind = p + __builtin_ctzll(stop) / 8 + 1;
+    } else if (p[8] < 0x80) {
+        w |= (uint64_t)p[8] << 56;
+        behind = p + 9;
+    } else if (p[9] <= 1) {
+        w |= (uint64_t)(p[8] & 0x7f) << 56 | (uint64_t)p[9] << 63;
+        behind = p + 10;
+    } else {
+        return slim_wire_varint_long(p, end, out, err);
+    }
+    if (behind > end)
+        return slim_wire_varint_long(p, end, out, err);
+    *out = w;
+    return behind;
 }
 
 /* A length and that many bytes, which part borrows. E_TRUNCATED, E_VARINT. */
