@@ -52,7 +52,8 @@ static slim_change sub(slim_link_id link, uint64_t id, slim_name name)
 {
     slim_change c;
 
-    cr_assert_eq(slim_routes_subscribe_xt(routes, link, atomic_load(&slim_links_slot_xt(links, link.slot)->kind), id, &name, &c), SLIM_OK);
+    cr_assert_eq(slim_routes_subscribe_xt(routes, link, atomic_load(&slim_links_slot_xt(links, link.slot)->kind), id, &name, &c),
+                 SLIM_OK);
     return c;
 }
 
@@ -144,7 +145,8 @@ Test(routes, keys_differ_in_any_component)
 
 Test(routes, prefers_kinds_in_order)
 {
-    slim_link_id edge = open_link(SLIM_EDGE), peer = open_link(SLIM_PEER), remote = open_link(SLIM_REMOTE), local = open_link(SLIM_LOCAL);
+    slim_link_id edge = open_link(SLIM_EDGE), peer = open_link(SLIM_PEER), remote = open_link(SLIM_REMOTE),
+                 local = open_link(SLIM_LOCAL);
     slim_name n = name_of(10, 1), any = name_null(10, false);
 
     sub(edge, 1, n);
