@@ -85,7 +85,7 @@ Test(links, survives_failing_memory)
 
         test_mem_init(&m, fail);
         if ((t = slim_links_new(&m.mem, 2048)) != NULL) {
-            for (int i = 0; i < 1024 + 1; i++) {
+            for (uint32_t i = 0; i < 1024 + 1; i++) {
                 slim_err e = slim_links_open_xt(t, 0, SLIM_EDGE, &id);
 
                 if (e != SLIM_OK) {

@@ -89,12 +89,12 @@ static slim_err match(slim_name name, uint32_t fanout, slim_link_id from, uint32
 }
 
 /* The slot that one publish goes to, -1 for none. */
-static int one(slim_name name, slim_link_id from)
+static long one(slim_name name, slim_link_id from)
 {
     slim_err e = match(name, 1, from, SLIM_KINDS_ALL);
 
     cr_assert(e == SLIM_E_NOT_FOUND || targets.n == 1);
-    return e == SLIM_OK ? (int)targets.v[0].slot : -1;
+    return e == SLIM_OK ? (long)targets.v[0].slot : -1;
 }
 
 /* How many links a fan-out reaches. */
@@ -297,7 +297,7 @@ Test(routes, removes_any_record_of_a_link_first)
         slim_change c = unsub(a, i * 37 % 100, n);
 
         cr_assert_eq(c.unmatched, i == 99);
-        cr_assert_eq(one(n, SLIM_LINK_NONE), i == 99 ? -1 : (int)a.slot);
+        cr_assert_eq(one(n, SLIM_LINK_NONE), i == 99 ? -1 : (long)a.slot);
     }
 }
 
@@ -347,7 +347,7 @@ Test(routes, many_records_may_share_an_id_on_one_link)
         cr_assert_eq(one(name_of(10, i), SLIM_LINK_NONE), a.slot);
         unsub(a, 0, name_of(10, i));
         cr_assert_eq(one(name_of(10, i), SLIM_LINK_NONE), -1);
-        cr_assert_eq(one(name_null(10, false), SLIM_LINK_NONE), i == 49 ? -1 : (int)a.slot);
+        cr_assert_eq(one(name_null(10, false), SLIM_LINK_NONE), i == 49 ? -1 : (long)a.slot);
     }
 }
 
@@ -425,7 +425,7 @@ Test(routes, drops_a_link_in_slices)
     cr_assert_eq(slim_routes_drop_link_xt(routes, a, 10, gone_fn, &g, &more), SLIM_OK);
     cr_assert(!more && g.n == 50);
     for (uint64_t i = 0; i < 100; i++)
-        cr_assert_eq(one(name_of(i / 4 * 10, i), SLIM_LINK_NONE), i % 2 == 0 ? (int)b.slot : -1);
+        cr_assert_eq(one(name_of(i / 4 * 10, i), SLIM_LINK_NONE), i % 2 == 0 ? (long)b.slot : -1);
 }
 
 Test(routes, tells_gone_names_with_what_was_known)
@@ -519,14 +519,14 @@ Test(routes, a_large_list_loses_and_gains_members)
         /* A full turn of the rotation reaches everybody once. */
         memset(hit, 0, sizeof(hit));
         for (uint32_t i = 0; i < live; i++) {
-            int at = one(n, SLIM_LINK_NONE);
+            long at = one(n, SLIM_LINK_NONE);
 
             cr_assert(at >= 0 && in[at] && !hit[at]);
             hit[at] = true;
         }
         memset(hit, 0, sizeof(hit));
         for (uint32_t i = 0; i < live; i++) {
-            int at = one(name_null(10, false), SLIM_LINK_NONE);
+            long at = one(name_null(10, false), SLIM_LINK_NONE);
 
             cr_assert(at >= 0 && in[at] && !hit[at]);
             hit[at] = true;

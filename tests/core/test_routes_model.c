@@ -380,12 +380,13 @@ static void do_walk(model *m)
         }
     }
     slim_routes_stats_xt(m->routes, &st);
-    cr_assert_eq(st.names, names);
-    cr_assert_eq(st.ids, ids);
-    cr_assert_eq(st.records, m->n_rec);
+    cr_assert_eq(st.names, (uint64_t)names);
+    cr_assert_eq(st.ids, (uint64_t)ids);
+    cr_assert_eq(st.records, (uint64_t)m->n_rec);
     for (int l = 0; l < LINKS; l++)
         if (m->open[l] >= 0)
-            cr_assert_eq(slim_routes_link_records_xt(m->routes, m->ever[m->open[l]]), model_count(m, m->open[l], -1, -1, -1));
+            cr_assert_eq(slim_routes_link_records_xt(m->routes, m->ever[m->open[l]]),
+                         (uint64_t)model_count(m, m->open[l], -1, -1, -1));
 }
 
 static void play(int steps, uint32_t sub_weight)

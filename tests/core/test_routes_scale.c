@@ -181,7 +181,7 @@ Test(routes_scale, many_links_on_one_name)
     for (int round = 0; round < 20; round++) {
         for (int i = round % 3; i < LINKS; i += 3)
             unsub(l[i], n);
-        cr_assert_eq(reach(n, n.id, 0), LINKS - (LINKS - round % 3 + 2) / 3);
+        cr_assert_eq(reach(n, n.id, 0), (uint32_t)(LINKS - (LINKS - round % 3 + 2) / 3));
         for (int i = round % 3; i < LINKS; i += 3)
             sub(l[i], n);
         cr_assert_eq(reach(n, SLIM_ID_NULL, 0), LINKS);
