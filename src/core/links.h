@@ -29,6 +29,7 @@ typedef struct slim_link_slot {
     _Atomic uint8_t signs;     /* copies for it carry a header MAC */
     uint32_t next_free;        /* under the table's mutex */
     uint32_t last_gen;         /* under the table's mutex */
+    _Atomic uint64_t records;  /* the routing table's: gen << 32 | how many records the link of that gen has */
 } slim_link_slot;
 
 typedef struct slim_links slim_links;
