@@ -95,6 +95,7 @@ static bool recv_cancel(uring_ring *q, slim_sock *s)
     if (sqe == NULL)
         return false;
     io_uring_prep_cancel64(sqe, tagged(s, TAG_RECV), 0);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     sqe->user_data = TAG_NONE;
     s->flags |= SOCK_RECV_CANCEL;
     return true;
@@ -146,6 +147,7 @@ static bool close_start(uring_ring *q, slim_sock *s)
     /* Ends requests that cancelling cannot reach (one that a kernel thread is working on). */
     shutdown(s->fd, SHUT_RDWR);
     io_uring_prep_cancel_fd(sqe, s->fd, IORING_ASYNC_CANCEL_ALL);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     sqe->user_data = TAG_NONE;
     s->flags |= SOCK_CANCELLED;
     return true;
@@ -470,7 +472,7 @@ static bool uring_accept_close(slim_acceptor *a)
     sqe->user_data = TAG_NONE;
     while (!accept_purge(q, a)) {
         /* With a full queue the last one comes through slim_ring_wait. */
-        if (io_uring_cq_ready(&q->u) == CQ_ENTRIES || (rc < 0 && rc != -EINTR))
+        if (io_uring_cq_ready(&q->u) == q->u.cq.ring_entries || (rc < 0 && rc != -EINTR))
             return false;
         rc = io_uring_submit_and_wait(&q->u, io_uring_cq_ready(&q->u) + 1);
     }

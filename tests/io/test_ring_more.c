@@ -1,5 +1,11 @@
 #include "ring_harness.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
 /* ------------------------------------------------------------------ connecting */
 
 BACKEND_TEST(connects_and_is_refused)
@@ -299,6 +305,35 @@ Test(ring, bad_sizes_are_refused_with_the_limits)
     cr_assert_eq(slim_ring_new(&(slim_ring_config){SLIM_RING_AUTO, 40000, 0}, &r, &why), SLIM_E_ARG);
     cr_assert_eq(slim_ring_new(&(slim_ring_config){SLIM_RING_AUTO, 4, 100}, &r, &why), SLIM_E_ARG);
     slim_ring_free(NULL);
+}
+
+/* What the default filter of container engines does. */
+static void forbid_io_uring(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog prog = {sizeof(code) / sizeof(code[0]), code};
+
+    cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog), 0, "%s", strerror(errno));
+}
+
+Test(ring, a_sandbox_without_io_uring_gets_epoll)
+{
+    const char *why;
+    slim_ring *r;
+
+    forbid_io_uring();
+    cr_assert_eq(slim_ring_new(&(slim_ring_config){SLIM_RING_URING, 0, 0}, &r, &why), SLIM_E_SYS);
+    cr_assert_str_eq(why, "io_uring: Operation not permitted (forbidden by kernel.io_uring_disabled or a sandbox; use epoll)");
+    cr_assert_null(r);
+    cr_assert_eq(slim_ring_new(&(slim_ring_config){SLIM_RING_AUTO, 0, 0}, &r, &why), SLIM_OK);
+    cr_assert_str_eq(slim_ring_name(r), "epoll");
+    slim_ring_free(r);
 }
 
 /* ------------------------------------------------------------------ kill -9 */
