@@ -19,7 +19,8 @@ slim_err slim_listen_open(const slim_listen_config *cfg, int *fd, char *bound, s
 /* Closes and, for a unix socket that is still ours, unlinks its path. */
 void slim_listen_close(int fd);
 
-/* Raises RLIMIT_NOFILE to its hard limit; returns the limit in force. */
+/* Raises RLIMIT_NOFILE to its hard limit, but not above 262,144 (the kernel's table grows to the highest number in use, and listeners
+ * stand at the top); a higher soft limit is left as it is. Returns the limit in force. */
 uint64_t slim_nofile_raise(void);
 
 #endif
