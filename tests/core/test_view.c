@@ -216,6 +216,21 @@ Test(view, parts_stay_in_their_parents)
     }
 }
 
+/* A long number that ends behind its parent; what follows would be another error. */
+Test(view, numbers_stay_in_their_parents)
+{
+    static const char *const numbers[][2] = {{"A", "10ff"},    {"B", "10ffff"},   {"CAAA", "08ff"},    {"CAAA", "10ffffff"},
+                                             {"CABA", "18ff"}, {"CAAAD", "08ff"}, {"CABAD", "10ffff"}, {"CA", "30ff"},
+                                             {"CA", "48ff"},   {"CB", "18ff"},    {"CCBM", "08ffff"},  {"CAAAD", "ff"},
+                                             {"CAAAD", "08"}};
+
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        slim_bytes msg = cat(wrap(numbers[i][0], hx(numbers[i][1])), hx("01000000000000000000000000000000"));
+
+        cr_expect_eq(refused(msg), SLIM_E_TRUNCATED, "%s at %s", numbers[i][1], numbers[i][0]);
+    }
+}
+
 /* prost's limit of 100 counts sub-messages and groups; only an end may lie in the last group. */
 Test(view, depth)
 {
