@@ -599,7 +599,7 @@ fail:
 slim_err ring_uring_new(const slim_ring_config *cfg, bool only61, slim_ring **out, const char **what)
 {
     *what = "io_uring (not built in)";
-    errno = ENOSYS;
+    errno = ENOTSUP;
     return SLIM_E_SYS;
 }
 
