@@ -174,8 +174,15 @@ done:
 
 void slim_ring_free(slim_ring *r)
 {
+    slim_acceptor *a, *next;
+
     if (r == NULL)
         return;
+    for (a = LIST_FIRST(&r->acceptors); a != NULL; a = next) {
+        next = LIST_NEXT(a, link);
+        if (!a->stopped)
+            slim_ring_accept_stop(a);
+    }
     assert(r->socks == 0);
     assert(r->pool.in_stack + r->held == r->pool.total);
     r->ops->fini(r);

@@ -210,7 +210,8 @@ static void epoll_submit(slim_ring *r)
     }
     /* While there is something to tell anyway the kernel is asked only every other time: in the rhythm of receiving and sending
      * that saves a call per round, and a caller that only sends still hears of the others. */
-    if (TAILQ_EMPTY(&q->ready) && TAILQ_EMPTY(&r->out) && q->signals == 0)
+    if (TAILQ_EMPTY(&q->ready) && TAILQ_EMPTY(&r->out) && q->signals == 0 &&
+        atomic_load_explicit(&r->woken, memory_order_relaxed) == 0)
         return;
     if (TAILQ_EMPTY(&q->ready) && !q->skipped)
         q->skipped = true;

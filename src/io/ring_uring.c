@@ -20,6 +20,8 @@
 #define MAX_DIRECT 32768u
 #define MIN_DIRECT 64u
 #define BUF_GROUP 0
+/* Milliseconds that stopping to accept waits for kernel memory. */
+#define STOP_TRIES 100
 
 /* The low bits of user_data say what completed, the rest is the object's address: an object lives until its last completion. */
 enum { TAG_NONE, TAG_RECV, TAG_SEND, TAG_POLL, TAG_ACCEPT, TAG_WATCH, TAG_WAKE, TAG_MASK = 7 };
@@ -88,15 +90,25 @@ static bool recv_arm(uring_ring *q, slim_sock *s)
     return true;
 }
 
-static bool recv_cancel(uring_ring *q, slim_sock *s)
+/* By user_data: the kernel finds that through a hash, while by descriptor it would look at every waiting request. */
+static bool cancel(uring_ring *q, void *object, unsigned tag)
 {
     struct io_uring_sqe *sqe = sqe_get(q);
 
     if (sqe == NULL)
         return false;
-    io_uring_prep_cancel64(sqe, tagged(s, TAG_RECV), 0);
+    io_uring_prep_cancel64(sqe, tagged(object, tag), 0);
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     sqe->user_data = TAG_NONE;
+    return true;
+}
+
+static bool recv_cancel(uring_ring *q, slim_sock *s)
+{
+    if (!(s->flags & SOCK_RECV_ARMED) || s->flags & SOCK_RECV_CANCEL)
+        return true;
+    if (!cancel(q, s, TAG_RECV))
+        return false;
     s->flags |= SOCK_RECV_CANCEL;
     return true;
 }
@@ -134,21 +146,17 @@ static bool connect_poll(uring_ring *q, slim_sock *s)
 
 static bool close_start(uring_ring *q, slim_sock *s)
 {
-    struct io_uring_sqe *sqe;
-
     if (s->inflight == 0) {
         ring_finish(s);
         return true;
     }
     if (s->flags & SOCK_CANCELLED)
         return true;
-    if ((sqe = sqe_get(q)) == NULL)
-        return false;
     /* Ends requests that cancelling cannot reach (one that a kernel thread is working on). */
     shutdown(s->fd, SHUT_RDWR);
-    io_uring_prep_cancel_fd(sqe, s->fd, IORING_ASYNC_CANCEL_ALL);
-    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-    sqe->user_data = TAG_NONE;
+    if (!recv_cancel(q, s) || (s->flags & SOCK_SENDING && !cancel(q, s, TAG_SEND)) ||
+        (s->flags & SOCK_POLLING && !cancel(q, s, TAG_POLL)))
+        return false;
     s->flags |= SOCK_CANCELLED;
     return true;
 }
@@ -164,7 +172,7 @@ static bool sock_work(uring_ring *q, slim_sock *s)
         return s->flags & SOCK_POLLING || connect_poll(q, s);
     if (s->flags & SOCK_WANT_RECV && !(s->flags & no_recv) && !recv_arm(q, s))
         return false;
-    if (!(s->flags & SOCK_WANT_RECV) && s->flags & SOCK_RECV_ARMED && !(s->flags & SOCK_RECV_CANCEL) && !recv_cancel(q, s))
+    if (!(s->flags & SOCK_WANT_RECV) && !recv_cancel(q, s))
         return false;
     if (s->flags & SOCK_SEND && !send_start(q, s))
         return false;
@@ -460,16 +468,16 @@ static bool accept_purge(uring_ring *q, slim_acceptor *a)
 static bool uring_accept_close(slim_acceptor *a)
 {
     uring_ring *q = (uring_ring *)a->ring;
-    struct io_uring_sqe *sqe;
-    int rc = 0;
+    int rc = 0, tries = 0;
 
     if (!a->armed)
         return true;
     a->stopped = true;
-    if ((sqe = sqe_get(q)) == NULL)
-        return false;
-    io_uring_prep_cancel64(sqe, tagged(a, TAG_ACCEPT), 0);
-    sqe->user_data = TAG_NONE;
+    while (!cancel(q, a, TAG_ACCEPT)) {
+        if (++tries == STOP_TRIES)
+            return false;
+        usleep(1000);
+    }
     while (!accept_purge(q, a)) {
         /* With a full queue the last one comes through slim_ring_wait. */
         if (io_uring_cq_ready(&q->u) == q->u.cq.ring_entries || (rc < 0 && rc != -EINTR))
@@ -488,7 +496,13 @@ static slim_err uring_watch_open(ring_watch *w)
 static void uring_fini(slim_ring *r)
 {
     uring_ring *q = (uring_ring *)r;
+    slim_acceptor *a;
 
+    /* What was accepted for those whose last completion is still to come would be lost with the queue. */
+    LIST_FOREACH(a, &r->acceptors, link)
+    {
+        accept_purge(q, a);
+    }
     if (q->br != NULL)
         uring_buf_ring_free(&q->u, q->br, q->br_entries, BUF_GROUP);
     io_uring_queue_exit(&q->u);
@@ -585,7 +599,7 @@ fail:
 slim_err ring_uring_new(const slim_ring_config *cfg, bool only61, slim_ring **out, const char **what)
 {
     *what = "io_uring (not built in)";
-    errno = ENOSYS;
+    errno = ENOTSUP;
     return SLIM_E_SYS;
 }
 

