@@ -157,7 +157,7 @@ def name(text, number=None, strings=True):
 
 
 def u32(value):
-    return value.to_bytes(4, "little")
+    return (value & 0xFFFFFFFF).to_bytes(4, "little")
 
 
 def u64(value):
