@@ -7,7 +7,7 @@ const char *slim_args_help(void)
 {
     return "slimrouter, a SLIM hub node\n"
            "\n"
-           "Usage: slimrouter [--config FILE | --listen HOST:PORT] [--io BACKEND]\n"
+           "Usage: slimrouter [--config FILE | --listen HOST:PORT] [--io BACKEND] [--memory MIB]\n"
            "       slimrouter --check-config FILE\n"
            "       slimrouter --version\n"
            "\n"
@@ -17,6 +17,7 @@ const char *slim_args_help(void)
            "  -c, --config FILE        YAML configuration in upstream's spelling [env: CONFIG]\n"
            "      --listen HOST:PORT   address of the built-in default (an IP literal; port 0 picks a free one)\n"
            "      --io BACKEND         auto, io_uring, io_uring-6.1 or epoll [default: auto]\n"
+           "      --memory MIB         what messages on their way may hold in all [default: half of the machine's memory]\n"
            "      --check-config FILE  check a configuration and exit\n"
            "  -v, --version            print build information and exit\n"
            "  -h, --help               print this help and exit\n";
@@ -52,6 +53,19 @@ static bool backend_parse(const char *text, slim_ring_backend *out)
     return false;
 }
 
+/* 16 MiB is what a handful of links may promise; a million MiB is more than any machine has. */
+static bool memory_parse(const char *text, int64_t *bytes)
+{
+    int64_t mib = 0;
+
+    for (; *text != '\0'; text++) {
+        if (*text < '0' || *text > '9' || (mib = mib * 10 + (*text - '0')) > 1000000)
+            return false;
+    }
+    *bytes = mib * 1048576;
+    return mib >= 16;
+}
+
 slim_err slim_args_parse(int argc, char **argv, const char *env_config, slim_args *out, char *why, size_t why_n)
 {
     bool missing = false;
@@ -74,6 +88,11 @@ slim_err slim_args_parse(int argc, char **argv, const char *env_config, slim_arg
         } else if ((value = option_value(argc, argv, &i, NULL, "--io", &missing)) != NULL) {
             if (!missing && !backend_parse(value, &out->backend)) {
                 snprintf(why, why_n, "--io: unknown back end \"%s\"; allowed are auto, io_uring, io_uring-6.1, epoll", value);
+                return SLIM_E_ARG;
+            }
+        } else if ((value = option_value(argc, argv, &i, NULL, "--memory", &missing)) != NULL) {
+            if (!missing && !memory_parse(value, &out->memory_bytes)) {
+                snprintf(why, why_n, "--memory: \"%s\" is no number of MiB from 16 to 1000000", value);
                 return SLIM_E_ARG;
             }
         } else {

@@ -9,6 +9,7 @@
 
 #include "bin/args.h"
 #include "bin/logger.h"
+#include "bin/memory.h"
 #include "bin/service.h"
 #include "core/log.h"
 #include "io/listen.h"
@@ -140,12 +141,19 @@ typedef struct running {
 
 static slim_err start_services(const slim_cfg *cfg, const slim_args *args, const char *file, running *r, char *why, size_t why_n)
 {
+    slim_service_options options = {.backend = args->backend, .memory_bytes = args->memory_bytes};
+
+    /* Each service is a node of its own; together they stay within the limit. */
+    if (options.memory_bytes == 0)
+        options.memory_bytes = slim_memory_bytes() / 2;
+    if (cfg->n_services > 1)
+        options.memory_bytes /= (int64_t)cfg->n_services;
     if ((r->services = slim_zalloc(&slim_mem_libc, cfg->n_services, sizeof(*r->services))) == NULL) {
         snprintf(why, why_n, "out of memory");
         return SLIM_E_NOMEM;
     }
     for (; r->n < cfg->n_services; r->n++) {
-        slim_err e = slim_service_start(cfg, &cfg->services[r->n], file, args->backend, &r->services[r->n], why, why_n);
+        slim_err e = slim_service_start(cfg, &cfg->services[r->n], file, &options, &r->services[r->n], why, why_n);
 
         if (e != SLIM_OK)
             return e;

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "auth/uuid.h"
-#include "bin/memory.h"
 #include "core/log.h"
 #include "io/resolve.h"
 
@@ -112,7 +111,7 @@ slim_err slim_service_clients(slim_service *s, char *why, size_t why_n)
     return e;
 }
 
-static slim_err hub_open(slim_service *s, const slim_cfg *cfg, const slim_cfg_service *c, slim_ring_backend backend, char *why, size_t why_n)
+static slim_err hub_open(slim_service *s, const slim_cfg *cfg, const slim_cfg_service *c, const slim_service_options *options, char *why, size_t why_n)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     char node_id[48] = "node-";
@@ -123,8 +122,8 @@ static slim_err hub_open(slim_service *s, const slim_cfg *cfg, const slim_cfg_se
         .thread_name = cfg->thread_name,
         .strict = c->require_header_mac,
         .negotiation_timeout_ns = (uint64_t)c->negotiation_timeout_s * 1000000000u,
-        .ring = {.backend = backend},
-        .memory_limit_bytes = slim_memory_bytes() / 2,
+        .ring = {.backend = options->backend},
+        .memory_limit_bytes = options->memory_bytes,
         .mem = &slim_mem_libc,
     };
 
@@ -221,8 +220,8 @@ static slim_err client_open(slim_service *s, const slim_cfg_client *c, const cha
     return e;
 }
 
-slim_err slim_service_start(const slim_cfg *cfg, const slim_cfg_service *c, const char *file, slim_ring_backend backend, slim_service **out,
-                            char *why, size_t why_n)
+slim_err slim_service_start(const slim_cfg *cfg, const slim_cfg_service *c, const char *file, const slim_service_options *options,
+                            slim_service **out, char *why, size_t why_n)
 {
     slim_service *s = slim_zalloc(&slim_mem_libc, 1, sizeof(*s));
     slim_err e = SLIM_E_NOMEM;
@@ -237,7 +236,7 @@ slim_err slim_service_start(const slim_cfg *cfg, const slim_cfg_service *c, cons
         no_memory(why, why_n);
         goto fail;
     }
-    if ((e = hub_open(s, cfg, c, backend, why, why_n)) != SLIM_OK)
+    if ((e = hub_open(s, cfg, c, options, why, why_n)) != SLIM_OK)
         goto fail;
     for (size_t i = 0; i < c->n_servers; i++)
         if ((e = server_open(s, &c->servers[i], file, why, why_n)) != SLIM_OK)

@@ -11,9 +11,15 @@ typedef struct slim_service slim_service;
 /* Loads certificates and checks endpoints without opening anything. file: the configuration's name for messages. */
 slim_err slim_service_check(const slim_cfg_service *s, const char *file, char *why, size_t why_n);
 
-/* Starts the hub, binds every server, starts every client. clients_settled counts towards slim_service_wait_clients. */
-slim_err slim_service_start(const slim_cfg *cfg, const slim_cfg_service *s, const char *file, slim_ring_backend backend, slim_service **out,
-                            char *why, size_t why_n);
+/* What the command line says about every service. */
+typedef struct slim_service_options {
+    slim_ring_backend backend;
+    int64_t memory_bytes; /* of messages on their way */
+} slim_service_options;
+
+/* Starts the hub, binds every server, starts every client. */
+slim_err slim_service_start(const slim_cfg *cfg, const slim_cfg_service *s, const char *file, const slim_service_options *options,
+                            slim_service **out, char *why, size_t why_n);
 /* How the clients stand: E_AGAIN while one still dials, SLIM_OK when all were connected once, else the first failure with why. */
 slim_err slim_service_clients(slim_service *s, char *why, size_t why_n);
 const char *slim_service_endpoint(const slim_service *s); /* of the first server */

@@ -109,6 +109,16 @@ void slim_forward_take_return(slim_worker *w, const slim_xrec *rec)
     slim_free(w->io.mem, loan);
 }
 
+void slim_forward_discard(const slim_xrec *rec)
+{
+    slim_loan *loan = rec->kind == SLIM_X_MESSAGE ? ((const x_message *)rec)->loan : ((const x_return *)rec)->loan;
+
+    if (loan == NULL)
+        return;
+    slim_buf_unref(loan->origin);
+    slim_free(loan->mem, loan);
+}
+
 static slim_loan *loan_new(slim_worker *w, slim_buf *origin)
 {
     slim_loan *loan = slim_alloc(w->io.mem, sizeof(*loan));

@@ -10,5 +10,7 @@ void slim_forward_message(slim_link *in, slim_bytes msg, slim_buf *hold);
 void slim_forward_take(slim_worker *w, const slim_xrec *rec);
 /* A loan of this worker comes back. */
 void slim_forward_take_return(slim_worker *w, const slim_xrec *rec);
+/* One of the two that nobody will take any more; every worker has ended. */
+void slim_forward_discard(const slim_xrec *rec);
 
 #endif

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "io/listen.h"
+#include "node/forward.h"
 #include "node/link.h"
 #include "node/listener.h"
 #include "node/outbound.h"
@@ -24,13 +25,58 @@ static char *copy_text(slim_mem *m, const char *s)
     return p;
 }
 
+/* What was still under way between workers: loans go home, sockets are closed. */
+static void queue_discard(slim_xq *q)
+{
+    slim_parcel *p;
+
+    do {
+        while ((p = slim_xq_take(q)) != NULL) {
+            for (size_t at = 0; at < p->used_bytes;) {
+                const slim_xrec *rec = (const slim_xrec *)(p->data + at);
+
+                at += rec->size_bytes;
+                if (rec->kind == SLIM_X_MESSAGE || rec->kind == SLIM_X_RETURN)
+                    slim_forward_discard(rec);
+                else if (rec->kind == SLIM_X_SOCKET)
+                    slim_listener_discard(rec);
+            }
+            slim_xq_done(q, p);
+        }
+    } while (slim_xq_flush(q));
+}
+
+static void mail_discard(slim_worker *w)
+{
+    while (w->mail != NULL) {
+        slim_mail *next = w->mail->next;
+
+        slim_free(w->hub->mem, w->mail);
+        w->mail = next;
+    }
+}
+
 static void hub_destroy(slim_hub *h)
 {
+    /* First, because its jobs belong to outbounds and ports. */
+    if (h->pool != NULL)
+        slim_pool_free(h->pool);
     for (slim_outbound *o = h->outbounds; o != NULL;) {
         slim_outbound *next = *slim_outbound_next(o);
 
         slim_outbound_free(o);
         o = next;
+    }
+    /* Loans that come home may lie in receive buffers, so the queues go before the rings. */
+    for (uint16_t i = 0; i < h->n_workers; i++) {
+        for (uint16_t k = 0; k < h->n_workers; k++) {
+            slim_xq *q = atomic_load(&h->xq[i][k]);
+
+            if (q != NULL) {
+                queue_discard(q);
+                slim_xq_free(q);
+            }
+        }
     }
     for (uint16_t i = 0; i < h->n_workers; i++) {
         slim_worker *w = &h->workers[i];
@@ -40,20 +86,17 @@ static void hub_destroy(slim_hub *h)
         if (w->port != NULL)
             slim_pool_port_free(w->port);
         slim_io_free(&w->io);
+        mail_discard(w);
         pthread_mutex_destroy(&w->mail_lock);
     }
-    for (uint16_t i = 0; i < h->n_workers; i++)
-        for (uint16_t k = 0; k < h->n_workers; k++)
-            if (atomic_load(&h->xq[i][k]) != NULL)
-                slim_xq_free(atomic_load(&h->xq[i][k]));
     while (h->listeners != NULL) {
         slim_listener *next = h->listeners->next;
 
+        if (h->listeners->fd >= 0)
+            slim_listen_close(h->listeners->fd);
         slim_free(h->mem, h->listeners);
         h->listeners = next;
     }
-    if (h->pool != NULL)
-        slim_pool_free(h->pool);
     slim_peers_free(h);
     if (h->routes != NULL)
         slim_routes_free(h->routes);
@@ -88,11 +131,19 @@ static bool give_order(slim_worker *w, void (*run)(slim_mail *, slim_worker *))
     return true;
 }
 
+static void stop_outbounds(slim_worker *w)
+{
+    for (slim_outbound *o = w->hub->outbounds; o != NULL; o = *slim_outbound_next(o))
+        if (slim_outbound_worker(o) == w)
+            slim_outbound_stop(o);
+}
+
 static void order_stop(slim_mail *mail, slim_worker *w)
 {
     slim_free(w->hub->mem, mail);
     w->draining = true;
     w->stopping = true;
+    stop_outbounds(w);
     slim_io_abort_all(&w->io);
 }
 
@@ -226,13 +277,9 @@ static void order_close_listeners(slim_mail *mail, slim_worker *w)
 
 static void order_drain(slim_mail *mail, slim_worker *w)
 {
-    slim_hub *h = w->hub;
-
-    slim_free(h->mem, mail);
+    slim_free(w->hub->mem, mail);
     w->draining = true;
-    for (slim_outbound *o = h->outbounds; o != NULL; o = *slim_outbound_next(o))
-        if (slim_outbound_worker(o) == w)
-            slim_outbound_stop(o);
+    stop_outbounds(w);
     for (slim_link *l = w->live; l != NULL; l = l->next) {
         if (l->state == SLIM_LINK_LIVE)
             slim_log(SLIM_INFO, DATAPATH, "shutting down stream on drain conn_index=%u", l->id.slot);

@@ -103,7 +103,21 @@ static void let_go(slim_link *l)
     slim_free(w->io.mem, waiters);
 }
 
-/* The link takes no more part in routing: its routes die at once, its records go in slices. */
+void slim_link_close_routes(slim_worker *w, slim_link_id id, slim_link_kind kind)
+{
+    slim_cleanup *c = slim_alloc(w->io.mem, sizeof(*c));
+    bool more;
+
+    slim_links_close_xt(w->hub->links, id);
+    if (c != NULL) {
+        *c = (slim_cleanup){w->cleanups, id, kind};
+        w->cleanups = c;
+    } else {
+        /* No memory for doing it in slices: do it now. */
+        slim_routes_drop_link_xt(w->hub->routes, id, UINT32_MAX, slim_peers_name_gone, w, &more);
+    }
+}
+
 static void link_lost(slim_link *l)
 {
     slim_worker *w = l->worker;
@@ -114,9 +128,6 @@ static void link_lost(slim_link *l)
     l->state = SLIM_LINK_ENDED;
     slim_timer_cancel(&w->io.timers, &l->timer);
     if (was_live) {
-        slim_cleanup *c = slim_alloc(w->io.mem, sizeof(*c));
-
-        slim_links_close_xt(w->hub->links, l->id);
         w->links[l->id.slot] = NULL;
         w->n_links--;
         w->count.links_closed++;
@@ -124,15 +135,8 @@ static void link_lost(slim_link *l)
             link_unlist(&w->syncing, l, offsetof(slim_link, next_syncing));
         if (l->kind == SLIM_PEER)
             slim_peers_leave(l);
-        if (c != NULL) {
-            *c = (slim_cleanup){w->cleanups, l->id, l->kind};
-            w->cleanups = c;
-        } else {
-            bool more;
-
-            /* No memory for doing it in slices: do it now. */
-            slim_routes_drop_link_xt(w->hub->routes, l->id, UINT32_MAX, slim_peers_name_gone, w, &more);
-        }
+        if (l->outbound == NULL || !slim_outbound_keep(l->outbound, l))
+            slim_link_close_routes(w, l->id, l->kind);
         slim_log(SLIM_INFO, DATAPATH, "connection closed conn_index=%u peer=%s node_id=%s", l->id.slot, slim_conn_peer(l->conn),
                  l->peer.peer_node_id != NULL ? l->peer.peer_node_id : "");
     }
@@ -179,10 +183,13 @@ static slim_err link_go_live(slim_link *l)
         (l->mac = slim_mac_new(w->io.mem, l->peer.key, slim_bytes_of(l->peer.link_id, l->peer.link_id_bytes))) == NULL)
         return SLIM_E_NOMEM;
     l->kind = l->peer.kind;
-    if ((e = slim_links_open_xt(h->links, w->index, l->kind, &l->id)) != SLIM_OK)
+    if (l->outbound != NULL)
+        l->id = slim_outbound_kept(l->outbound);
+    if (l->id.gen == 0 && (e = slim_links_open_xt(h->links, w->index, l->kind, &l->id)) != SLIM_OK)
         return e;
     if ((e = slim_worker_keep_link(w, l)) != SLIM_OK) {
-        slim_links_close_xt(h->links, l->id);
+        if (l->outbound == NULL || slim_outbound_kept(l->outbound).gen == 0)
+            slim_links_close_xt(h->links, l->id);
         return e;
     }
     slot = slim_links_slot_xt(h->links, l->id.slot);

@@ -55,6 +55,8 @@ void slim_listener_take(slim_worker *w, const slim_xrec *rec)
     serve(w, x->listener, x->fd);
 }
 
+void slim_listener_discard(const slim_xrec *rec) { close(((const x_socket *)rec)->fd); }
+
 /* Links are few and long-lived: each goes to the worker with the fewest. */
 static slim_worker *place(slim_hub *h)
 {

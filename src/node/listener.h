@@ -22,5 +22,7 @@ slim_err slim_listener_open(slim_hub *h, const slim_hub_server *s, slim_listener
 void slim_listener_stop(slim_listener *l);
 /* A parcel record SLIM_X_SOCKET. */
 void slim_listener_take(slim_worker *w, const slim_xrec *rec);
+/* One that nobody will take any more. */
+void slim_listener_discard(const slim_xrec *rec);
 
 #endif

@@ -3,6 +3,8 @@
 #include <stdio.h>
 
 #include "auth/uuid.h"
+#include "node/forwarded.h"
+#include "node/subscribe.h"
 
 #define SETUP_TIMEOUT_NS 10000000000u
 #define STREAM_WINDOW_BYTES (2u * 1024 * 1024)
@@ -27,6 +29,8 @@ struct slim_outbound {
     uint64_t next_delay_ns;
     slim_timer timer;
     bool settled, was_live, final; /* final: the peer said never again */
+    slim_link_id kept;             /* of the link while its connection is away */
+    slim_forwarded forwarded;
     char why[256];
 };
 
@@ -41,9 +45,17 @@ static void settle(slim_outbound *o, slim_err e, const char *why)
         o->cfg.settled(o->cfg.settled_arg, e, why);
 }
 
+static void kept_drop(slim_outbound *o)
+{
+    if (o->kept.gen != 0)
+        slim_link_close_routes(o->worker, o->kept, o->cfg.kind);
+    o->kept = SLIM_LINK_NONE;
+}
+
 static void give_up(slim_outbound *o)
 {
     o->state = OUT_STOPPED;
+    kept_drop(o);
     slim_log(SLIM_ERROR, CONFIG, "outbound link given up endpoint=%s reason=\"%s\"", o->cfg.endpoint, o->why);
     settle(o, SLIM_E_CLOSED, o->why);
 }
@@ -163,6 +175,7 @@ void slim_outbound_start(slim_outbound *o) { dial(o); }
 void slim_outbound_stop(slim_outbound *o)
 {
     o->state = OUT_STOPPED;
+    kept_drop(o);
     slim_timer_cancel(&o->worker->io.timers, &o->timer);
 }
 
@@ -188,9 +201,22 @@ void slim_outbound_live(slim_outbound *o, slim_link *l)
     o->state = OUT_LIVE;
     o->attempts = 0;
     o->why[0] = '\0';
+    o->kept = SLIM_LINK_NONE;
     slim_log(SLIM_INFO, SERVICE, "client connected endpoint=%s conn_index=%u node_id=%s version=%s", o->cfg.endpoint, l->id.slot, l->peer.peer_node_id,
              l->peer.peer_version);
     settle(o, SLIM_OK, "");
+    slim_subscribe_replay(l, &o->forwarded);
+}
+
+slim_err slim_outbound_note(slim_outbound *o, const slim_view *v) { return slim_forwarded_note(&o->forwarded, v); }
+slim_link_id slim_outbound_kept(const slim_outbound *o) { return o->kept; }
+
+bool slim_outbound_keep(slim_outbound *o, const slim_link *l)
+{
+    if (o->cfg.kind != SLIM_EDGE || o->final || o->state == OUT_STOPPED)
+        return false;
+    o->kept = l->id;
+    return true;
 }
 
 void slim_outbound_refused(slim_outbound *o, slim_err e, const char *why)
@@ -270,6 +296,7 @@ slim_err slim_outbound_new(slim_hub *h, slim_worker *w, const slim_hub_client *c
     o->hub = h;
     o->worker = w;
     o->timer.fire = outbound_timer;
+    o->forwarded.mem = h->mem;
     if ((e = slim_endpoint_parse(c->endpoint, &o->endpoint, why, why_n)) != SLIM_OK || (e = copy_config(o, c)) != SLIM_OK) {
         slim_outbound_free(o);
         return e;
@@ -300,6 +327,7 @@ slim_err slim_outbound_new(slim_hub *h, slim_worker *w, const slim_hub_client *c
 
 void slim_outbound_free(slim_outbound *o)
 {
+    slim_forwarded_free(&o->forwarded);
     slim_free(o->hub->mem, o->texts);
     slim_free(o->hub->mem, o->headers);
     slim_free(o->hub->mem, o);

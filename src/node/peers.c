@@ -260,7 +260,7 @@ static void send_name(slim_worker *w, slim_link_id to, const slim_name *name, bo
 
     if (bound > sizeof(stack) && (message = slim_alloc(w->io.mem, bound)) == NULL)
         return;
-    slim_subscribe_send(w, to, slim_bytes_of(message, slim_subscribe_build(name, unsubscribe, id, ttl, message)), 0, id);
+    slim_subscribe_send(w, to, slim_bytes_of(message, slim_subscribe_build(name, unsubscribe, id, ttl, message)), 0, id, false);
     if (message != stack)
         slim_free(w->io.mem, message);
 }

@@ -4,6 +4,7 @@
 
 #include "core/head.h"
 #include "node/forward.h"
+#include "node/outbound.h"
 #include "node/peers.h"
 
 /* How long an acknowledgement waits for peers; a silent peer is no error (5.4). */
@@ -37,6 +38,7 @@ typedef struct x_send {
     uint64_t op, subscription_id;
     uint32_t n;
     uint16_t from;
+    bool keep;
     uint8_t message[];
 } x_send;
 
@@ -109,7 +111,7 @@ static void op_timer(slim_timer *timer, uint64_t now_ns)
         return;
     }
     if (op->tries >= FORWARD_TRIES ||
-        slim_subscribe_send(op->w, op->target, slim_bytes_of(op->message, op->message_n), op->number, op->subscription_id) != SLIM_OK) {
+        slim_subscribe_send(op->w, op->target, slim_bytes_of(op->message, op->message_n), op->number, op->subscription_id, true) != SLIM_OK) {
         op_finish(op, "remote subscription ack error");
         return;
     }
@@ -169,40 +171,51 @@ void slim_subscribe_link_lost(slim_link *l)
         report(l->worker, owner, false);
 }
 
-/* Sends on a link of this worker; a message for a link that signs has its tag made here. */
-static void send_here(slim_worker *w, slim_link *l, slim_bytes message, slim_ack_owner owner, uint64_t subscription_id)
+/* A message for a link that signs has its tag made here. */
+static bool send_signed(slim_worker *w, slim_link *l, const slim_view *v)
 {
+    slim_head_patch patch = {.ttl = v->ttl, .has_incoming_conn = v->has_incoming_conn, .incoming_conn = v->incoming_conn, .with_mac = true};
+    slim_copy copy = {.hold = NULL};
+    uint8_t *head, *pre;
+    size_t offset;
+
+    if ((head = slim_scratch_room(w, &w->head[1], slim_head_bound(v))) == NULL ||
+        (pre = slim_scratch_room(w, &w->preimage, slim_preimage_bound(v))) == NULL)
+        return false;
+    copy.head[1] = slim_bytes_of(head, slim_head_build(v, &patch, head, &offset));
+    copy.mac_offset = offset;
+    copy.preimage = slim_bytes_of(pre, slim_preimage_build(v, v->ttl, false, pre));
+    copy.tail = v->tail;
+    return slim_link_deliver(l, &copy);
+}
+
+/* Sends on a link of this worker. */
+static void send_here(slim_worker *w, slim_link *l, slim_bytes message, slim_ack_owner owner, uint64_t subscription_id, bool keep)
+{
+    slim_view v;
     bool sent;
 
-    if (slim_link_signs(l)) {
-        slim_view v;
-        slim_head_patch patch = {.with_mac = true};
-        slim_copy copy = {.hold = NULL};
-        uint8_t *head, *pre;
-        size_t offset;
-
-        if (slim_view_scan(message, &v) != SLIM_OK || !v.plain ||
-            (head = slim_scratch_room(w, &w->head[1], slim_head_bound(&v))) == NULL ||
-            (pre = slim_scratch_room(w, &w->preimage, slim_preimage_bound(&v))) == NULL)
-            return;
-        patch.ttl = v.ttl;
-        patch.has_incoming_conn = v.has_incoming_conn;
-        patch.incoming_conn = v.incoming_conn;
-        copy.head[1] = slim_bytes_of(head, slim_head_build(&v, &patch, head, &offset));
-        copy.mac_offset = offset;
-        copy.preimage = slim_bytes_of(pre, slim_preimage_build(&v, v.ttl, false, pre));
-        copy.tail = v.tail;
-        sent = slim_link_deliver(l, &copy);
-    } else {
+    keep = keep && l->outbound != NULL && l->kind == SLIM_EDGE;
+    if (!keep && !slim_link_signs(l))
         sent = slim_link_send(l, message);
-    }
-    if (owner.op == 0)
-        return;
-    if (!sent || slim_acks_add(&l->acks, subscription_id, owner, w->io.now_ns) != SLIM_OK)
+    else if (slim_view_scan(message, &v) != SLIM_OK || !v.plain || (keep && slim_outbound_note(l->outbound, &v) != SLIM_OK))
+        sent = false;
+    else
+        sent = slim_link_signs(l) ? send_signed(w, l, &v) : slim_link_send(l, message);
+    if (owner.op != 0 && (!sent || slim_acks_add(&l->acks, subscription_id, owner, w->io.now_ns) != SLIM_OK))
         report(w, owner, false);
 }
 
-slim_err slim_subscribe_send(slim_worker *w, slim_link_id to, slim_bytes message, uint64_t op, uint64_t subscription_id)
+static void replay_one(void *arg, slim_bytes message)
+{
+    slim_link *l = arg;
+
+    send_here(l->worker, l, message, (slim_ack_owner){0, 0}, 0, false);
+}
+
+void slim_subscribe_replay(slim_link *l, const slim_forwarded *kept) { slim_forwarded_each(kept, replay_one, l); }
+
+slim_err slim_subscribe_send(slim_worker *w, slim_link_id to, slim_bytes message, uint64_t op, uint64_t subscription_id, bool keep)
 {
     const slim_link_slot *slot = slim_links_live_xt(w->hub->links, to);
     uint16_t worker;
@@ -216,7 +229,7 @@ slim_err slim_subscribe_send(slim_worker *w, slim_link_id to, slim_bytes message
 
         if (l == NULL)
             return SLIM_E_NOT_FOUND;
-        send_here(w, l, message, (slim_ack_owner){op, w->index}, subscription_id);
+        send_here(w, l, message, (slim_ack_owner){op, w->index}, subscription_id, keep);
         return SLIM_OK;
     }
     if ((x = slim_worker_put(w, worker, SLIM_X_SEND, sizeof(*x) + message.n, 0)) == NULL)
@@ -226,6 +239,7 @@ slim_err slim_subscribe_send(slim_worker *w, slim_link_id to, slim_bytes message
     x->subscription_id = subscription_id;
     x->n = (uint32_t)message.n;
     x->from = w->index;
+    x->keep = keep;
     slim_put(x->message, message.p, message.n);
     return SLIM_OK;
 }
@@ -237,7 +251,7 @@ void slim_subscribe_take_send(slim_worker *w, const slim_xrec *rec)
     slim_ack_owner owner = {x->op, x->from};
 
     if (l != NULL)
-        send_here(w, l, slim_bytes_of(x->message, x->n), owner, x->subscription_id);
+        send_here(w, l, slim_bytes_of(x->message, x->n), owner, x->subscription_id, x->keep);
     else if (owner.op != 0)
         report(w, owner, false);
 }
@@ -298,7 +312,7 @@ static bool forward_to_peers(slim_link *in, const slim_view *v, bool subscribe, 
         slim_timer_set(&w->io.timers, &op->timer, w->io.now_ns + PEERS_WAIT_NS);
     }
     for (uint32_t i = 0; i < n; i++) {
-        if (slim_subscribe_send(w, peers[i], slim_bytes_of(message, size), number, t->id) != SLIM_OK && number != 0)
+        if (slim_subscribe_send(w, peers[i], slim_bytes_of(message, size), number, t->id, false) != SLIM_OK && number != 0)
             op_answered(w, number, false);
     }
     if (number != 0)
@@ -334,7 +348,7 @@ static const char *forward_to_link(slim_link *in, const slim_view *v, uint32_t t
     op->tries = 1;
     slim_timer_set(&w->io.timers, &op->timer, w->io.now_ns + FORWARD_WAIT_NS);
     *waits = true;
-    if (slim_subscribe_send(w, to, slim_bytes_of(op->message, op->message_n), op->number, v->subscription_id) != SLIM_OK)
+    if (slim_subscribe_send(w, to, slim_bytes_of(op->message, op->message_n), op->number, v->subscription_id, true) != SLIM_OK)
         op_finish(op, "remote subscription ack error");
     return NULL;
 }

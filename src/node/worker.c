@@ -221,12 +221,26 @@ static bool parcels_wait(slim_worker *w)
     return false;
 }
 
-/* Receivers that do not read must not keep receive buffers. */
+/* Receivers that do not read must not keep receive buffers, neither ours nor those that other workers lent. */
 static void evacuate(slim_worker *w)
 {
-    if (!slim_worker_slabs_low(w) || w->io.now_ns - w->evacuated_ns < EVACUATE_EVERY_NS)
+    bool asked = atomic_load_explicit(&w->evacuate_asked, memory_order_relaxed);
+
+    if (slim_worker_slabs_low(w) && w->io.now_ns - w->evacuated_ns >= EVACUATE_EVERY_NS) {
+        w->evacuated_ns = w->io.now_ns;
+        asked = true;
+        for (uint16_t i = 0; i < w->hub->n_workers; i++) {
+            slim_worker *other = &w->hub->workers[i];
+
+            if (other == w)
+                continue;
+            atomic_store_explicit(&other->evacuate_asked, true, memory_order_relaxed);
+            wake_xt(other);
+        }
+    }
+    if (!asked)
         return;
-    w->evacuated_ns = w->io.now_ns;
+    atomic_store_explicit(&w->evacuate_asked, false, memory_order_relaxed);
     for (slim_link *l = w->live; l != NULL; l = l->next)
         if (l->stream != NULL && slim_stream_queued(l->stream) > 0)
             slim_stream_evacuate(l->stream);

@@ -96,6 +96,7 @@ struct slim_worker {
     slim_counters count;
     slim_log_rate bad_peer_rate;
     uint64_t evacuated_ns; /* when stalled queues were last freed of receive buffers */
+    _Atomic bool evacuate_asked; /* another worker is short of buffers that it may have lent to us */
     /* links held back because a core-to-core queue is full, per target worker */
     struct slim_xwait {
         slim_link_id *v;
