@@ -1,5 +1,6 @@
 #include "bin/args.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ static const char *option_value(int argc, char **argv, int *i, const char *short
 {
     size_t n = strlen(longer);
 
+    assert(argv[*i] != NULL);
     if ((shorter != NULL && strcmp(argv[*i], shorter) == 0) || strcmp(argv[*i], longer) == 0) {
         *missing = *i + 1 >= argc;
         return *missing ? "" : argv[++*i];

@@ -212,7 +212,7 @@ static int run(const slim_args *args, const slim_cfg *cfg)
     slim_nofile_raise();
     slim_service_on_settled = wake_main;
     slim_log(SLIM_INFO, RUNNER, "build_info=Version:\t%s", SLIM_VERSION);
-    if ((e = start_services(cfg, args, file, &r, why, sizeof(why))) != SLIM_OK) {
+    if (start_services(cfg, args, file, &r, why, sizeof(why)) != SLIM_OK) {
         code = fail("failed to start service", why);
         goto out;
     }

@@ -260,7 +260,7 @@ void slim_service_free(slim_service *s)
     if (s == NULL)
         return;
     slim_hub_free(s->hub);
-    for (size_t i = 0; i < s->n_tls; i++)
+    for (size_t i = 0; s->tls != NULL && i < s->n_tls; i++)
         slim_tls_ctx_free(s->tls[i]);
     slim_free(&slim_mem_libc, s->tls);
     pthread_mutex_destroy(&s->lock);

@@ -111,7 +111,7 @@ static uint64_t pick_scan(const seek *q, const slim_rlist *l)
 
 static slim_err match_one(seek *q, slim_rword *list, _Atomic uint32_t *cursor, bool any_id, uint32_t kinds, slim_targets *out)
 {
-    for (uint8_t k = 0; k < SLIM_LINK_KINDS; k++) {
+    for (unsigned k = 0; k < SLIM_LINK_KINDS; k++) {
         uint64_t w = atomic_load_explicit(&list[k], memory_order_acquire), link;
         slim_err e;
 
@@ -130,7 +130,7 @@ static slim_err match_one(seek *q, slim_rword *list, _Atomic uint32_t *cursor, b
         if ((e = targets_room(out, 1)) != SLIM_OK)
             return e;
         out->v[0] = slim_runpack(link);
-        out->kind[0] = k;
+        out->kind[0] = (uint8_t)k;
         out->n = 1;
         return SLIM_OK;
     }
@@ -139,7 +139,7 @@ static slim_err match_one(seek *q, slim_rword *list, _Atomic uint32_t *cursor, b
 
 static slim_err match_all(const seek *q, slim_rword *list, uint32_t kinds, slim_targets *out)
 {
-    for (uint8_t k = 0; k < SLIM_LINK_KINDS; k++) {
+    for (unsigned k = 0; k < SLIM_LINK_KINDS; k++) {
         uint64_t w = atomic_load_explicit(&list[k], memory_order_acquire);
         const slim_rlist *l = NULL;
         uint32_t used = 1;
@@ -159,7 +159,7 @@ static slim_err match_all(const seek *q, slim_rword *list, uint32_t kinds, slim_
 
             if (fits(q, link)) {
                 out->v[out->n] = slim_runpack(link);
-                out->kind[out->n++] = k;
+                out->kind[out->n++] = (uint8_t)k;
             }
         }
     }

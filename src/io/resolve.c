@@ -156,3 +156,12 @@ void slim_resolve_start(slim_resolve *r, const slim_endpoint *endpoint, slim_poo
     else
         slim_pool_submit_xt(pool, port, &r->_job);
 }
+
+void slim_resolve_now(slim_resolve *r, const slim_endpoint *endpoint)
+{
+    r->_endpoint = *endpoint;
+    r->n_addresses = 0;
+    r->why[0] = '\0';
+    if (!literal(r))
+        resolve_run(&r->_job);
+}

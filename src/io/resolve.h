@@ -43,5 +43,7 @@ struct slim_resolve {
 
 /* Calls done on the port's thread, for literals and unix paths at once. r must live until then; one run at a time. */
 void slim_resolve_start(slim_resolve *r, const slim_endpoint *endpoint, slim_pool *pool, slim_pool_port *port, void (*done)(slim_resolve *r));
+/* The same in the calling thread, which waits for the resolver. */
+void slim_resolve_now(slim_resolve *r, const slim_endpoint *endpoint);
 
 #endif

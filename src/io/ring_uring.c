@@ -294,7 +294,7 @@ static size_t on_recv(uring_ring *q, slim_sock *s, int res, uint32_t flags, slim
     }
     if (s->flags & SOCK_CLOSING)
         goto out;
-    if (res > 0) {
+    if (res > 0 && b != NULL) {
         *ev = ring_event(SLIM_EV_RECV, res, s);
         ev->slab = b;
         ev->p = b->mem;

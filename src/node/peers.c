@@ -36,7 +36,7 @@ static slim_err announced_grow(slim_hub *h)
 
     if (v == NULL)
         return h->announced_cap == 0 ? SLIM_E_NOMEM : SLIM_OK; /* longer chains are only slower */
-    for (uint32_t i = 0; i < h->announced_cap; i++) {
+    for (uint32_t i = 0; h->announced != NULL && i < h->announced_cap; i++) {
         slim_announced *a = h->announced[i];
 
         while (a != NULL) {
