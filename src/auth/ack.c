@@ -2,7 +2,10 @@
 #include "core/wire.h"
 #include "data_plane.pb-c.h"
 
-size_t slim_subscription_ack_bound(const char *error) { return 32 + (error != NULL ? strlen(error) : 0); }
+size_t slim_subscription_ack_bound(const char *error)
+{
+    return 32 + (error != NULL ? strlen(error) : 0);
+}
 
 size_t slim_subscription_ack_build(uint64_t id, const char *error, uint8_t *out)
 {

@@ -20,7 +20,8 @@ slim_err slim_x25519_public(const uint8_t secret[SLIM_X25519_BYTES], uint8_t pub
     return e;
 }
 
-slim_err slim_x25519_shared(const uint8_t secret[SLIM_X25519_BYTES], const uint8_t peer[SLIM_X25519_BYTES], uint8_t shared[SLIM_X25519_BYTES])
+slim_err slim_x25519_shared(const uint8_t secret[SLIM_X25519_BYTES], const uint8_t peer[SLIM_X25519_BYTES],
+                            uint8_t shared[SLIM_X25519_BYTES])
 {
     size_t n = SLIM_X25519_BYTES;
     slim_err e = SLIM_E_CRYPTO;
@@ -34,8 +35,8 @@ slim_err slim_x25519_shared(const uint8_t secret[SLIM_X25519_BYTES], const uint8
     p = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, peer, SLIM_X25519_BYTES);
     if (k != NULL)
         c = EVP_PKEY_CTX_new(k, NULL);
-    if (p == NULL || c == NULL || EVP_PKEY_derive_init(c) != 1 || EVP_PKEY_derive_set_peer(c, p) != 1 || EVP_PKEY_derive(c, shared, &n) != 1 ||
-        n != SLIM_X25519_BYTES)
+    if (p == NULL || c == NULL || EVP_PKEY_derive_init(c) != 1 || EVP_PKEY_derive_set_peer(c, p) != 1 ||
+        EVP_PKEY_derive(c, shared, &n) != 1 || n != SLIM_X25519_BYTES)
         goto out;
     /* A low-order point gives zero whatever our secret is (RFC 7748, 6.1). */
     for (int i = 0; i < SLIM_X25519_BYTES; i++)

@@ -24,10 +24,19 @@ typedef struct offer {
     slim_link_kind kind;
 } offer;
 
-static ProtobufCBinaryData data_of(slim_bytes b) { return (ProtobufCBinaryData){b.n, (uint8_t *)(uintptr_t)b.p}; }
+static ProtobufCBinaryData data_of(slim_bytes b)
+{
+    return (ProtobufCBinaryData){b.n, (uint8_t *)(uintptr_t)b.p};
+}
 
-static slim_link_kind kind_of_wire(uint32_t type) { return type == 1 ? SLIM_PEER : type == 2 ? SLIM_EDGE : SLIM_REMOTE; }
-static int wire_of_kind(slim_link_kind k) { return k == SLIM_PEER ? 1 : k == SLIM_EDGE ? 2 : 0; }
+static slim_link_kind kind_of_wire(uint32_t type)
+{
+    return type == 1 ? SLIM_PEER : type == 2 ? SLIM_EDGE : SLIM_REMOTE;
+}
+static int wire_of_kind(slim_link_kind k)
+{
+    return k == SLIM_PEER ? 1 : k == SLIM_EDGE ? 2 : 0;
+}
 
 /* NUL bytes inside become blanks: these texts are for logs and comparisons of sane names. */
 static char *text_of(slim_mem *m, slim_bytes b)
@@ -150,8 +159,8 @@ static slim_err link_read(slim_bytes body, offer *o, bool *found)
     return SLIM_OK;
 }
 
-/* The negotiation of a message: each occurrence of the member merged, and begun anew behind another member. E_NEGOTIATION with *why: the
- * message holds none. */
+/* The negotiation of a message: each occurrence of the member merged, and begun anew behind another member. E_NEGOTIATION with
+ * *why: the message holds none. */
 static slim_err offer_read(const slim_view *v, offer *o, const char **why)
 {
     const uint8_t *p = v->msg.p, *end = v->msg.n != 0 ? p + v->msg.n : p;
@@ -253,8 +262,8 @@ out:
     return e;
 }
 
-slim_negotiation *slim_negotiation_start(const slim_negotiation_config *cfg, slim_bytes link_id, slim_link_kind kind, const slim_random *rnd,
-                                         slim_mem *m, uint8_t **request, size_t *request_n)
+slim_negotiation *slim_negotiation_start(const slim_negotiation_config *cfg, slim_bytes link_id, slim_link_kind kind,
+                                         const slim_random *rnd, slim_mem *m, uint8_t **request, size_t *request_n)
 {
     slim_negotiation *n = slim_alloc(m, sizeof(*n) + link_id.n);
     uint8_t pub[SLIM_X25519_BYTES];

@@ -38,13 +38,25 @@ static inline slim_bytes zeros(size_t n)
     return slim_bytes_of(p, n);
 }
 
-static inline slim_bytes message(slim_bytes negotiation) { return part(5, part(1, negotiation)); }
+static inline slim_bytes message(slim_bytes negotiation)
+{
+    return part(5, part(1, negotiation));
+}
 
-static inline slim_bytes version(void) { return text(2, "3.4.6"); }
-static inline slim_bytes key_field(void) { return part(4, hx(ALICE_PUBLIC)); }
+static inline slim_bytes version(void)
+{
+    return text(2, "3.4.6");
+}
+static inline slim_bytes key_field(void)
+{
+    return part(4, hx(ALICE_PUBLIC));
+}
 
 /* A good request without its link id. */
-static inline slim_bytes request_rest(void) { return cat4(version(), key_field(), number(5, 2), text(6, "node-theirs")); }
+static inline slim_bytes request_rest(void)
+{
+    return cat4(version(), key_field(), number(5, 2), text(6, "node-theirs"));
+}
 
 /* What a call of the acceptor gives. */
 typedef struct answer {

@@ -112,8 +112,8 @@ Test(ack, forms_of_one_message)
 /* Whatever the scanner takes as an acknowledgement can be read, groups too: upstream skips them. */
 Test(ack, unknown_fields)
 {
-    static const char *const unknown[] = {"2001", "210102030405060708", "2501020304", "2203616263", "2324", "23534c24",
-                                          "f8ffffff0f01"};
+    static const char *const unknown[] = {"2001", "210102030405060708", "2501020304",  "2203616263",
+                                          "2324", "23534c24",           "f8ffffff0f01"};
 
     for (size_t i = 0; i < sizeof(unknown) / sizeof(*unknown); i++) {
         slim_bytes u = hx(unknown[i]), body = cat4(u, number(1, 9), u, cat(number(2, 1), u));

@@ -64,7 +64,10 @@ static bool all_zero(const void *p, size_t n)
 }
 
 static const known_random our_secret = {{0x51, 0x52, 0x53, 0x54, 5, 6, 7, 8, 9, 10, 11}, true};
-static slim_random known(void) { return (slim_random){known_fill, (void *)(uintptr_t)&our_secret}; }
+static slim_random known(void)
+{
+    return (slim_random){known_fill, (void *)(uintptr_t)&our_secret};
+}
 
 /* The key that our secret and the golden request's key give. */
 static void golden_key(uint8_t key[SLIM_MAC_KEY_BYTES])
@@ -206,5 +209,6 @@ Test(auth_alloc, mac)
     slim_mac_free(mac);
     cr_assert_eq(w.under.live, 0);
     cr_assert_eq(w.leaks, 0);
-    cr_assert_leq(w.nonzero, sizeof(void *), "the hash states are as good as the key; only the allocator's address may stay: %zu bytes", w.nonzero);
+    cr_assert_leq(w.nonzero, sizeof(void *),
+                  "the hash states are as good as the key; only the allocator's address may stay: %zu bytes", w.nonzero);
 }

@@ -46,7 +46,8 @@ Test(linkkey, rfc7748_iterated)
         memcpy(u, k, sizeof(u));
         memcpy(k, next, sizeof(k));
         if (i == 1)
-            cr_assert(slim_bytes_eq(slim_bytes_of(k, sizeof(k)), hx("422c8e7a6227d7bca1350b3e2bb7279f7897b87bb6854b783c60e80311ae3079")));
+            cr_assert(
+                slim_bytes_eq(slim_bytes_of(k, sizeof(k)), hx("422c8e7a6227d7bca1350b3e2bb7279f7897b87bb6854b783c60e80311ae3079")));
     }
     cr_assert(slim_bytes_eq(slim_bytes_of(k, sizeof(k)), hx("684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51")));
 }
@@ -66,8 +67,8 @@ Test(linkkey, rfc7748_diffie_hellman)
     expect_shared(BOB_SECRET, ALICE_PUBLIC, THEIR_SHARED);
 }
 
-/* Every encoding of a point whose order divides 8 (RFC 7748, 6.1 and 7): 0, 1, two of order 8, p-1, and p and p+1, which are 0 and 1
- * again. The top bit of the last byte does not count. */
+/* Every encoding of a point whose order divides 8 (RFC 7748, 6.1 and 7): 0, 1, two of order 8, p-1, and p and p+1, which are 0 and
+ * 1 again. The top bit of the last byte does not count. */
 static const char *const low_order[] = {
     "0000000000000000000000000000000000000000000000000000000000000000",
     "0100000000000000000000000000000000000000000000000000000000000000",
@@ -93,8 +94,8 @@ Test(linkkey, low_order_points_are_refused)
     }
 }
 
-/* The library's error queue belongs to the thread, and TLS reads it after each of its own calls: what a bad key of one peer leaves there
- * would end the connection of another. What was there before stays. */
+/* The library's error queue belongs to the thread, and TLS reads it after each of its own calls: what a bad key of one peer leaves
+ * there would end the connection of another. What was there before stays. */
 Test(linkkey, a_refused_point_leaves_no_trace)
 {
     uint8_t shared[SLIM_X25519_BYTES];

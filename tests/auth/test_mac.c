@@ -18,7 +18,10 @@ static slim_bytes golden_rest(void)
     return slim_bytes_of(whole.p + GOLDEN_PREIMAGE_LINK_BYTES, whole.n - GOLDEN_PREIMAGE_LINK_BYTES);
 }
 
-static slim_mac *golden_mac(slim_mem *m) { return slim_mac_new(m, hx(GOLDEN_KEY).p, slim_bytes_str(GOLDEN_LINK_ID)); }
+static slim_mac *golden_mac(slim_mem *m)
+{
+    return slim_mac_new(m, hx(GOLDEN_KEY).p, slim_bytes_str(GOLDEN_LINK_ID));
+}
 
 Test(mac, golden_vector)
 {

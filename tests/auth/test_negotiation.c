@@ -31,7 +31,8 @@ static void expect_refused(const slim_negotiation_config *cfg, slim_bytes msg, c
     answer_free(&a);
 }
 
-/* What the acceptor makes of a request that is fine; key: shall there be one. Also checks that the reply is exactly the fields of 2.5. */
+/* What the acceptor makes of a request that is fine; key: shall there be one. Also checks that the reply is exactly the fields
+ * of 2.5. */
 static void expect_accepted(const slim_negotiation_config *cfg, slim_bytes msg, slim_bytes link_id, slim_link_kind kind, bool key)
 {
     answer a = ask(cfg, msg);
@@ -54,7 +55,10 @@ static void expect_accepted(const slim_negotiation_config *cfg, slim_bytes msg, 
     answer_free(&a);
 }
 
-static slim_bytes golden_link_id(void) { return slim_bytes_str("944e9351-7879-4d0d-9509-3f6e9c9df47b"); }
+static slim_bytes golden_link_id(void)
+{
+    return slim_bytes_str("944e9351-7879-4d0d-9509-3f6e9c9df47b");
+}
 
 Test(negotiation, golden_request)
 {
@@ -113,7 +117,8 @@ Test(negotiation, no_randomness)
 
 Test(negotiation, first_message_of_another_type)
 {
-    static const char *const other[] = {GOLDEN_SUBSCRIBE, GOLDEN_PUBLISH, GOLDEN_SUBSCRIPTION_ACK, "", "1200", "3a00", "2a00", "2204080112 00"};
+    static const char *const other[] = {GOLDEN_SUBSCRIBE, GOLDEN_PUBLISH, GOLDEN_SUBSCRIPTION_ACK, "", "1200",
+                                        "3a00",           "2a00",         "2204080112 00"};
 
     for (size_t i = 0; i < sizeof(other) / sizeof(*other); i++) {
         slim_view v;
@@ -160,7 +165,8 @@ Test(negotiation, link_ids)
     expect_refused(&lenient, message(request_rest()), "link_id");
     expect_refused(&lenient, message(cat(part(1, nothing()), request_rest())), "link_id");
     for (size_t n = 1; n <= 5000; n = n < 4000 ? n * 2 : n + 1000 - n % 1000)
-        expect_accepted(&strict, message(cat(part(1, slim_bytes_of(long_id, n)), request_rest())), slim_bytes_of(long_id, n), SLIM_EDGE, true);
+        expect_accepted(&strict, message(cat(part(1, slim_bytes_of(long_id, n)), request_rest())), slim_bytes_of(long_id, n),
+                        SLIM_EDGE, true);
     /* Any string is echoed byte for byte: NULs, blanks at the ends, several bytes a character. */
     for (size_t i = 0; i < 6; i++) {
         static const struct {
@@ -227,7 +233,8 @@ Test(negotiation, kem_payload_is_ignored)
 
     for (size_t i = 0; i < sizeof(lengths) / sizeof(*lengths); i++) {
         expect_accepted(&strict, message(cat(good, part(8, zeros(lengths[i])))), slim_bytes_str("x"), SLIM_EDGE, true);
-        expect_accepted(&lenient, message(cat3(text(1, "x"), version(), part(8, zeros(lengths[i])))), slim_bytes_str("x"), SLIM_REMOTE, false);
+        expect_accepted(&lenient, message(cat3(text(1, "x"), version(), part(8, zeros(lengths[i])))), slim_bytes_str("x"),
+                        SLIM_REMOTE, false);
         expect_refused(&strict, message(cat3(text(1, "x"), version(), part(8, zeros(lengths[i])))), "public key length is invalid");
     }
 }
@@ -249,7 +256,8 @@ Test(negotiation, texts_of_the_peer)
 }
 
 /* One negotiation between our two sides; true when both have a key. */
-static bool both_sides(const slim_negotiation_config *dialler, const slim_negotiation_config *acceptor, slim_bytes link_id, slim_link_kind kind)
+static bool both_sides(const slim_negotiation_config *dialler, const slim_negotiation_config *acceptor, slim_bytes link_id,
+                       slim_link_kind kind)
 {
     uint8_t *request, tag[SLIM_MAC_TAG_BYTES];
     size_t n;
@@ -315,7 +323,8 @@ Test(negotiation, fresh_keys)
     size_t n[2];
 
     for (int i = 0; i < 2; i++)
-        slim_negotiation_free(slim_negotiation_start(&strict, golden_link_id(), SLIM_EDGE, &slim_random_openssl, &slim_mem_libc, &request[i], &n[i]));
+        slim_negotiation_free(
+            slim_negotiation_start(&strict, golden_link_id(), SLIM_EDGE, &slim_random_openssl, &slim_mem_libc, &request[i], &n[i]));
     cr_assert_eq(n[0], n[1]);
     cr_assert_neq(memcmp(request[0], request[1], n[0]), 0);
     for (int i = 0; i < 2; i++)
@@ -327,7 +336,8 @@ static slim_err dialled(const slim_negotiation_config *cfg, slim_bytes msg, slim
 {
     uint8_t *request;
     size_t n;
-    slim_negotiation *asking = slim_negotiation_start(cfg, slim_bytes_str("x"), SLIM_EDGE, &slim_random_openssl, &slim_mem_libc, &request, &n);
+    slim_negotiation *asking =
+        slim_negotiation_start(cfg, slim_bytes_str("x"), SLIM_EDGE, &slim_random_openssl, &slim_mem_libc, &request, &n);
     slim_view v;
     slim_err e;
 

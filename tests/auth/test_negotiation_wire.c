@@ -16,7 +16,10 @@ static void expect_read(slim_bytes msg, const char *link_id, slim_link_kind kind
     answer_free(&a);
 }
 
-static slim_bytes good(void) { return cat(text(1, "x"), request_rest()); }
+static slim_bytes good(void)
+{
+    return cat(text(1, "x"), request_rest());
+}
 
 Test(negotiation_wire, the_last_of_a_field_counts)
 {
@@ -86,15 +89,15 @@ Test(negotiation_wire, merged_before)
 
 /* What prost skips. Field 9 of every wire type, and groups within groups. */
 static const char *const unknown[] = {
-    "4801",                     /* varint */
-    "48ffffffffffffffffff01",   /* long varint */
-    "490102030405060708",       /* 64 bits */
-    "4d01020304",               /* 32 bits */
-    "4a03616263",               /* bytes */
-    "4b4c",                     /* empty group */
-    "4b0801120161534c4c",       /* the inner group ends as the outer one: refused */
-    "4b080112016153544c",       /* group with fields and a group */
-    "f8ffffff0f01",             /* the largest field number */
+    "4801",                   /* varint */
+    "48ffffffffffffffffff01", /* long varint */
+    "490102030405060708",     /* 64 bits */
+    "4d01020304",             /* 32 bits */
+    "4a03616263",             /* bytes */
+    "4b4c",                   /* empty group */
+    "4b0801120161534c4c",     /* the inner group ends as the outer one: refused */
+    "4b080112016153544c",     /* group with fields and a group */
+    "f8ffffff0f01",           /* the largest field number */
 };
 
 Test(negotiation_wire, unknown_fields)
@@ -134,10 +137,12 @@ Test(negotiation_wire, long_forms)
     slim_bytes inner, outer;
 
     cr_assert(body.n >= 128 && body.n < 16384);
-    inner = cat4(hx("8a8080808000"), slim_bytes_of(length, 1), slim_bytes_of((uint8_t[]){length[1] | 0x80}, 1), cat(hx("808000"), body));
+    inner = cat4(hx("8a8080808000"), slim_bytes_of(length, 1), slim_bytes_of((uint8_t[]){length[1] | 0x80}, 1),
+                 cat(hx("808000"), body));
     length[0] = (uint8_t)(inner.n | 0x80);
     length[1] = (uint8_t)(inner.n >> 7);
-    outer = cat4(hx("aa8080808000"), slim_bytes_of(length, 1), slim_bytes_of((uint8_t[]){length[1] | 0x80}, 1), cat(hx("808000"), inner));
+    outer = cat4(hx("aa8080808000"), slim_bytes_of(length, 1), slim_bytes_of((uint8_t[]){length[1] | 0x80}, 1),
+                 cat(hx("808000"), inner));
     expect_read(outer, "x", SLIM_EDGE);
 }
 

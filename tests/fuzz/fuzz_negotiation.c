@@ -1,5 +1,5 @@
-/* The three readers of src/auth over whatever the scanner accepts: the acceptor, the dialler's finish and the acknowledgement. Whatever they
- * accept is held against the slow decoder. The first byte chooses strictness and the allocation that fails. */
+/* The three readers of src/auth over whatever the scanner accepts: the acceptor, the dialler's finish and the acknowledgement.
+ * Whatever they accept is held against the slow decoder. The first byte chooses strictness and the allocation that fails. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,12 +9,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define CHECK(c)                                                                                                                    \
-    do {                                                                                                                            \
-        if (!(c)) {                                                                                                                 \
-            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #c);                                                  \
-            abort();                                                                                                                \
-        }                                                                                                                           \
+#define CHECK(c)                                                                                                                   \
+    do {                                                                                                                           \
+        if (!(c)) {                                                                                                                \
+            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #c);                                                 \
+            abort();                                                                                                               \
+        }                                                                                                                          \
     } while (0)
 
 static bool constant(void *arg, uint8_t *p, size_t n)
@@ -25,7 +25,10 @@ static bool constant(void *arg, uint8_t *p, size_t n)
 
 static const slim_random rnd = {constant, NULL};
 
-static slim_bytes peer_link_id(const slim_negotiated *n) { return slim_bytes_of(n->link_id, n->link_id_bytes); }
+static slim_bytes peer_link_id(const slim_negotiated *n)
+{
+    return slim_bytes_of(n->link_id, n->link_id_bytes);
+}
 
 /* What both sides check of an accepted message. */
 static void check_accepted(const slim_negotiated *n, const slow_node *offer, bool is_reply, bool strict)
@@ -41,7 +44,10 @@ static void check_accepted(const slim_negotiated *n, const slow_node *offer, boo
     CHECK(n->has_key || !strict);
 }
 
-static slow_node *offer_of(slow_node *root) { return slow_child(slow_child(root, SLIM_MSG_LINK), 1); }
+static slow_node *offer_of(slow_node *root)
+{
+    return slow_child(slow_child(root, SLIM_MSG_LINK), 1);
+}
 
 /* One side's call came back: either all of it or nothing. */
 static void check_error(slim_err e, const slim_negotiated *n, const char *why, const test_mem *m)
