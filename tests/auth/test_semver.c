@@ -155,7 +155,7 @@ Test(semver, long_ones)
 
     memset(text, '9', n);
     cr_expect_not(slim_version_valid(slim_bytes_of(text, n)));
-    memcpy(text, "1.2.3-", 6);
+    slim_put((uint8_t *)text, "1.2.3-", 6);
     cr_expect(slim_version_valid(slim_bytes_of(text, n)));
     for (size_t i = 7; i < n; i += 2)
         text[i] = '.';

@@ -20,19 +20,18 @@ Test(alloc, merge_of_random_messages)
     for (int i = 0; i < 20000 && merged < 500; i++) {
         size_t n = view_random(&seed, msg, MAX), out_n = 77;
         uint8_t *out = msg;
-        slim_view v, before;
+        slim_view v;
         test_mem m;
 
         if (slim_view_scan(slim_bytes_of(msg, n), &v) != SLIM_OK || v.plain)
             continue;
         merged++;
-        before = v;
         test_mem_init(&m, 0);
         cr_assert_eq(slim_view_normalise(slim_bytes_of(msg, n), &m.mem, &out, &out_n, &v), SLIM_E_NOMEM);
         cr_assert(m.failed && m.live == 0);
         cr_assert_eq(out, msg, "an error gives nothing out");
         cr_assert_eq(out_n, 77);
-        cr_assert_eq(memcmp(&v, &before, sizeof(v)), 0, "and leaves the view");
+        cr_assert(!v.plain && v.msg.p == msg && v.msg.n == n, "and leaves the view");
         test_mem_init(&m, 1);
         cr_assert_eq(slim_view_normalise(slim_bytes_of(msg, n), &m.mem, &out, &out_n, &v), SLIM_OK);
         cr_assert_not(m.failed, "one block is all");

@@ -103,8 +103,8 @@ static void release(slim_buf *b)
 
 Test(buf, a_buffer_of_another_kind)
 {
-    uint8_t bytes[4];
-    slim_buf b = {1, sizeof(bytes), bytes, release};
+    static uint8_t bytes[4];
+    static slim_buf b = {1, sizeof(bytes), bytes, release};
 
     slim_buf_ref(&b);
     slim_buf_unref(&b);

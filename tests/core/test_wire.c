@@ -36,7 +36,7 @@ Test(wire, both_varint_readers_agree)
 static void expect_skip(const char *hex, slim_err want)
 {
     slim_bytes b = hx(hex);
-    uint8_t *exact = malloc(b.n);
+    uint8_t *exact = malloc(b.n + (b.n == 0));
     const uint8_t *p, *end = exact + b.n;
     slim_err e = SLIM_OK;
     uint64_t key = 0;
@@ -140,13 +140,12 @@ Test(wire, schema)
 
 Test(wire, check_counts_its_own_levels)
 {
-    slim_bytes body = part(2, part(13, hx("0b0c")));
+    slim_bytes body = part(2, part(13, hx("1314")));
 
     /* Content, CommandPayload and HeartbeatPayload are around the group. */
     cr_assert_eq(slim_wire_check(&slim_schema_content, part(2, part(13, number(1, 5))), 0), SLIM_OK);
     cr_assert_eq(slim_wire_check(&slim_schema_content, part(2, part(13, part(1, nothing()))), 0), SLIM_E_WIRETYPE);
     cr_assert_eq(slim_wire_check(&slim_schema_content, part(2, part(13, hx("130c"))), 0), SLIM_E_TAG);
-    body = part(2, part(13, hx("1314")));
     cr_assert_eq(slim_wire_check(&slim_schema_content, body, SLIM_WIRE_DEPTH - 3), SLIM_OK);
     cr_assert_eq(slim_wire_check(&slim_schema_content, body, SLIM_WIRE_DEPTH - 2), SLIM_E_DEPTH);
 }
