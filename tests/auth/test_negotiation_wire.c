@@ -63,12 +63,14 @@ Test(negotiation_wire, members_replace_each_other)
     expect_read(cat3(message(text(1, "old")), subscribe, message(good())), "x", SLIM_EDGE);
     a = ask(&lenient, cat(message(good()), subscribe));
     cr_assert_eq(a.e, SLIM_E_NEGOTIATION);
+    cr_assert_str_eq(a.why, "the first message is no link negotiation");
     answer_free(&a);
     a = ask(&lenient, cat3(message(good()), subscribe, message(request_rest())));
     cr_assert_eq(a.e, SLIM_E_NEGOTIATION, "the link_id was in the part that was replaced");
     answer_free(&a);
     a = ask(&lenient, cat4(message(good()), subscribe, part(5, nothing()), nothing()));
     cr_assert_eq(a.e, SLIM_E_NEGOTIATION);
+    cr_assert_str_eq(a.why, "the first message is no link negotiation");
     answer_free(&a);
 }
 
