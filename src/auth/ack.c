@@ -1,8 +1,11 @@
 #include "auth/negotiation.h"
+#include "core/wire.h"
 #include "data_plane.pb-c.h"
 
-
-size_t slim_subscription_ack_bound(const char *error) { return 32 + (error != NULL ? strlen(error) : 0); }
+size_t slim_subscription_ack_bound(const char *error)
+{
+    return 32 + (error != NULL ? strlen(error) : 0);
+}
 
 size_t slim_subscription_ack_build(uint64_t id, const char *error, uint8_t *out)
 {
@@ -24,41 +27,28 @@ size_t slim_subscription_ack_build(uint64_t id, const char *error, uint8_t *out)
 /* Decoded by hand: three fields, no allocation, and the text borrows from the message. */
 slim_err slim_subscription_ack_decode(slim_bytes body, slim_subscription_ack *out)
 {
-    slim_cur c = slim_cur_of(body);
+    const uint8_t *p = body.p, *end = body.n != 0 ? p + body.n : p;
     slim_err e = SLIM_OK;
+    uint64_t key, v;
 
     *out = (slim_subscription_ack){0};
-    while (e == SLIM_OK && slim_cur_left(&c) > 0) {
-        uint64_t key, v;
-        slim_bytes part;
-
-        if ((e = slim_cur_varint(&c, &key)) != SLIM_OK)
+    while (p != end) {
+        if ((p = slim_wire_varint(p, end, &key, &e)) == NULL)
+            return e;
+        switch (key) {
+        case SLIM_KEY_VARINT(1): p = slim_wire_varint(p, end, &out->id, &e); break;
+        case SLIM_KEY_VARINT(2):
+            if ((p = slim_wire_varint(p, end, &v, &e)) != NULL)
+                out->success = v != 0;
             break;
-        switch (key & 7) {
-        case 0:
-            if ((e = slim_cur_varint(&c, &v)) == SLIM_OK) {
-                if (key >> 3 == 1)
-                    out->id = v;
-                else if (key >> 3 == 2)
-                    out->success = v != 0;
-            }
-            break;
-        case 2:
-            if ((e = slim_cur_sub(&c, &part)) == SLIM_OK && key >> 3 == 3)
-                out->error = part;
-            break;
-        case 1:
-        case 5: {
-            size_t n = (key & 7) == 1 ? 8 : 4;
-
-            if (slim_cur_left(&c) < n)
-                e = SLIM_E_TRUNCATED;
-            else
-                c.p += n;
-            break;
+        case SLIM_KEY_LEN(3): p = slim_wire_part(p, end, &out->error, &e); break;
+        default:
+            if (key >> 3 >= 1 && key >> 3 <= 3 && (key & 7) <= SLIM_WIRE_32)
+                return SLIM_E_WIRETYPE;
+            p = slim_wire_skip(p, end, key, 1, &e);
         }
-        default: e = SLIM_E_WIRETYPE; /* groups of unknown fields: nobody sends them here */
-        }
+        if (p == NULL)
+            return e;
     }
-    return e;
+    return SLIM_OK;
 }

@@ -1,30 +1,42 @@
 #include "auth/linkkey.h"
 
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
 slim_err slim_x25519_public(const uint8_t secret[SLIM_X25519_BYTES], uint8_t pub[SLIM_X25519_BYTES])
 {
-    EVP_PKEY *k = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, secret, SLIM_X25519_BYTES);
     size_t n = SLIM_X25519_BYTES;
-    slim_err e = k != NULL && EVP_PKEY_get_raw_public_key(k, pub, &n) == 1 && n == SLIM_X25519_BYTES ? SLIM_OK : SLIM_E_CRYPTO;
+    slim_err e = SLIM_E_CRYPTO;
+    EVP_PKEY *k;
 
+    ERR_set_mark();
+    k = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, secret, SLIM_X25519_BYTES);
+    if (k != NULL && EVP_PKEY_get_raw_public_key(k, pub, &n) == 1 && n == SLIM_X25519_BYTES)
+        e = SLIM_OK;
     EVP_PKEY_free(k);
+    ERR_pop_to_mark();
     return e;
 }
 
-slim_err slim_x25519_shared(const uint8_t secret[SLIM_X25519_BYTES], const uint8_t peer[SLIM_X25519_BYTES], uint8_t shared[SLIM_X25519_BYTES])
+slim_err slim_x25519_shared(const uint8_t secret[SLIM_X25519_BYTES], const uint8_t peer[SLIM_X25519_BYTES],
+                            uint8_t shared[SLIM_X25519_BYTES])
 {
-    EVP_PKEY *k = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, secret, SLIM_X25519_BYTES);
-    EVP_PKEY *p = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, peer, SLIM_X25519_BYTES);
-    EVP_PKEY_CTX *c = k != NULL ? EVP_PKEY_CTX_new(k, NULL) : NULL;
     size_t n = SLIM_X25519_BYTES;
     slim_err e = SLIM_E_CRYPTO;
+    EVP_PKEY_CTX *c = NULL;
+    EVP_PKEY *k, *p;
     uint8_t any = 0;
 
-    if (p == NULL || c == NULL || EVP_PKEY_derive_init(c) != 1 || EVP_PKEY_derive_set_peer(c, p) != 1 || EVP_PKEY_derive(c, shared, &n) != 1 ||
-        n != SLIM_X25519_BYTES)
+    /* A peer chooses whether this fails; what failed must not stay in the thread's error queue, where TLS would find it. */
+    ERR_set_mark();
+    k = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, secret, SLIM_X25519_BYTES);
+    p = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, peer, SLIM_X25519_BYTES);
+    if (k != NULL)
+        c = EVP_PKEY_CTX_new(k, NULL);
+    if (p == NULL || c == NULL || EVP_PKEY_derive_init(c) != 1 || EVP_PKEY_derive_set_peer(c, p) != 1 ||
+        EVP_PKEY_derive(c, shared, &n) != 1 || n != SLIM_X25519_BYTES)
         goto out;
     /* A low-order point gives zero whatever our secret is (RFC 7748, 6.1). */
     for (int i = 0; i < SLIM_X25519_BYTES; i++)
@@ -35,6 +47,7 @@ out:
     EVP_PKEY_CTX_free(c);
     EVP_PKEY_free(p);
     EVP_PKEY_free(k);
+    ERR_pop_to_mark();
     return e;
 }
 
@@ -48,9 +61,11 @@ slim_err slim_linkkey_derive(const uint8_t shared[SLIM_X25519_BYTES], slim_bytes
 
     if (link_id.n > INT32_MAX)
         return SLIM_E_TOO_LARGE;
+    ERR_set_mark();
     if (HMAC(EVP_sha256(), link_id.p, (int)link_id.n, shared, SLIM_X25519_BYTES, prk, &n) != NULL &&
         HMAC(EVP_sha256(), prk, sizeof(prk), info, sizeof(info) - 1, key, &n) != NULL)
         e = SLIM_OK;
+    ERR_pop_to_mark();
     OPENSSL_cleanse(prk, sizeof(prk));
     return e;
 }

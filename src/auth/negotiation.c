@@ -3,6 +3,7 @@
 #include <openssl/crypto.h>
 
 #include "auth/linkkey.h"
+#include "core/wire.h"
 #include "data_plane.pb-c.h"
 
 typedef Dataplane__Proto__V1__LinkNegotiationPayload payload;
@@ -16,15 +17,26 @@ struct slim_negotiation {
     uint8_t link_id[];
 };
 
-/* protobuf-c's allocator over ours. */
-static void *pb_alloc(void *m, size_t n) { return slim_alloc(m, n); }
-static void pb_free(void *m, void *p) { slim_free(m, p); }
+/* What the other side says (2.5); spans borrow from its message. */
+typedef struct offer {
+    slim_bytes link_id, version, public_key, node_id, deployment;
+    bool is_reply;
+    slim_link_kind kind;
+} offer;
 
-static slim_bytes bytes_of(ProtobufCBinaryData d) { return slim_bytes_of(d.data, d.len); }
-static ProtobufCBinaryData data_of(slim_bytes b) { return (ProtobufCBinaryData){b.n, (uint8_t *)(uintptr_t)b.p}; }
+static ProtobufCBinaryData data_of(slim_bytes b)
+{
+    return (ProtobufCBinaryData){b.n, (uint8_t *)(uintptr_t)b.p};
+}
 
-static slim_link_kind kind_of_wire(int type) { return type == 1 ? SLIM_PEER : type == 2 ? SLIM_EDGE : SLIM_REMOTE; }
-static int wire_of_kind(slim_link_kind k) { return k == SLIM_PEER ? 1 : k == SLIM_EDGE ? 2 : 0; }
+static slim_link_kind kind_of_wire(uint32_t type)
+{
+    return type == 1 ? SLIM_PEER : type == 2 ? SLIM_EDGE : SLIM_REMOTE;
+}
+static int wire_of_kind(slim_link_kind k)
+{
+    return k == SLIM_PEER ? 1 : k == SLIM_EDGE ? 2 : 0;
+}
 
 /* NUL bytes inside become blanks: these texts are for logs and comparisons of sane names. */
 static char *text_of(slim_mem *m, slim_bytes b)
@@ -51,14 +63,14 @@ void slim_negotiated_clear(slim_negotiated *n)
     *n = (slim_negotiated){0};
 }
 
-static slim_err negotiated_fill(slim_negotiated *out, const payload *p, slim_bytes link_id, slim_link_kind kind, slim_mem *m)
+static slim_err negotiated_fill(slim_negotiated *out, const offer *o, slim_link_kind kind, slim_mem *m)
 {
-    *out = (slim_negotiated){.mem = m, .kind = kind, .link_id_bytes = link_id.n};
-    if ((out->link_id = slim_alloc(m, link_id.n)) != NULL)
-        memcpy(out->link_id, link_id.p, link_id.n);
-    out->peer_version = text_of(m, bytes_of(p->slim_version));
-    out->peer_node_id = text_of(m, bytes_of(p->node_id));
-    out->peer_deployment = text_of(m, bytes_of(p->deployment_name));
+    *out = (slim_negotiated){.mem = m, .kind = kind, .link_id_bytes = o->link_id.n};
+    if ((out->link_id = slim_alloc(m, o->link_id.n)) != NULL)
+        memcpy(out->link_id, o->link_id.p, o->link_id.n);
+    out->peer_version = text_of(m, o->version);
+    out->peer_node_id = text_of(m, o->node_id);
+    out->peer_deployment = text_of(m, o->deployment);
     if (out->link_id != NULL && out->peer_version != NULL && out->peer_node_id != NULL && out->peer_deployment != NULL)
         return SLIM_OK;
     slim_negotiated_clear(out);
@@ -91,23 +103,99 @@ static void payload_init(payload *p, const slim_negotiation_config *cfg, slim_by
     p->deployment_name = data_of(slim_bytes_str(cfg->deployment_name));
 }
 
-/* The decoded negotiation of a link message; NULL with *why or E_NOMEM's meaning (*why NULL). */
-static Dataplane__Proto__V1__Link *link_unpack(const slim_view *v, ProtobufCAllocator *a, const char **why)
+/* One LinkNegotiationPayload, over what earlier occurrences said: the last of a field counts (2.6). Read by hand because protobuf-c
+ * knows neither groups nor long forms of keys and lengths, and copies every unknown field: 200 MiB for a message of 4 MiB. */
+static slim_err payload_read(slim_bytes body, offer *o)
 {
-    Dataplane__Proto__V1__Link *link;
+    const uint8_t *p = body.p, *end = p + body.n;
+    slim_err e = SLIM_OK;
+    uint64_t key, n;
 
+    while (p != end) {
+        if ((p = slim_wire_varint(p, end, &key, &e)) == NULL)
+            return e;
+        switch (key) {
+        case SLIM_KEY_LEN(1): p = slim_wire_part(p, end, &o->link_id, &e); break;
+        case SLIM_KEY_LEN(2): p = slim_wire_part(p, end, &o->version, &e); break;
+        case SLIM_KEY_VARINT(3):
+            if ((p = slim_wire_varint(p, end, &n, &e)) != NULL)
+                o->is_reply = n != 0;
+            break;
+        case SLIM_KEY_LEN(4): p = slim_wire_part(p, end, &o->public_key, &e); break;
+        case SLIM_KEY_VARINT(5):
+            if ((p = slim_wire_varint(p, end, &n, &e)) != NULL)
+                o->kind = kind_of_wire((uint32_t)n);
+            break;
+        case SLIM_KEY_LEN(6): p = slim_wire_part(p, end, &o->node_id, &e); break;
+        case SLIM_KEY_LEN(7): p = slim_wire_part(p, end, &o->deployment, &e); break;
+        default: p = slim_wire_skip(p, end, key, 2, &e);
+        }
+        if (p == NULL)
+            return e;
+    }
+    return SLIM_OK;
+}
+
+/* One Link; *found when it holds a negotiation. */
+static slim_err link_read(slim_bytes body, offer *o, bool *found)
+{
+    const uint8_t *p = body.p, *end = p + body.n;
+    slim_err e = SLIM_OK;
+    slim_bytes part;
+    uint64_t key;
+
+    while (p != end) {
+        if ((p = slim_wire_varint(p, end, &key, &e)) == NULL)
+            return e;
+        if (key != SLIM_KEY_LEN(1)) {
+            p = slim_wire_skip(p, end, key, 1, &e);
+        } else if ((p = slim_wire_part(p, end, &part, &e)) != NULL) {
+            *found = true;
+            e = payload_read(part, o);
+        }
+        if (p == NULL || e != SLIM_OK)
+            return e;
+    }
+    return SLIM_OK;
+}
+
+/* The negotiation of a message: each occurrence of the member merged, and begun anew behind another member. E_NEGOTIATION with
+ * *why: the message holds none. */
+static slim_err offer_read(const slim_view *v, offer *o, const char **why)
+{
+    const uint8_t *p = v->msg.p, *end = v->msg.n != 0 ? p + v->msg.n : p;
+    slim_err e = SLIM_OK;
+    bool found = false;
+    slim_bytes part;
+    uint64_t key;
+
+    *why = NULL;
+    *o = (offer){.kind = SLIM_REMOTE};
+    while (p != end) {
+        if ((p = slim_wire_varint(p, end, &key, &e)) == NULL)
+            return e;
+        switch (key) {
+        case SLIM_KEY_LEN(SLIM_MSG_LINK):
+            if ((p = slim_wire_part(p, end, &part, &e)) != NULL)
+                e = link_read(part, o, &found);
+            break;
+        case SLIM_KEY_LEN(SLIM_MSG_SUBSCRIBE):
+        case SLIM_KEY_LEN(SLIM_MSG_UNSUBSCRIBE):
+        case SLIM_KEY_LEN(SLIM_MSG_PUBLISH):
+        case SLIM_KEY_LEN(SLIM_MSG_SUBSCRIPTION_ACK):
+            found = false;
+            *o = (offer){.kind = SLIM_REMOTE};
+            p = slim_wire_part(p, end, &part, &e);
+            break;
+        default: p = slim_wire_skip(p, end, key, 0, &e);
+        }
+        if (p == NULL || e != SLIM_OK)
+            return e;
+    }
+    if (found)
+        return SLIM_OK;
     *why = "the first message is no link negotiation";
-    if (v->type != SLIM_MSG_LINK)
-        return NULL;
-    if ((link = dataplane__proto__v1__link__unpack(a, v->body.n, v->body.p)) == NULL) {
-        *why = NULL;
-        return NULL;
-    }
-    if (link->link_type_case != DATAPLANE__PROTO__V1__LINK__LINK_TYPE_LINK_NEGOTIATION) {
-        dataplane__proto__v1__link__free_unpacked(link, a);
-        return NULL;
-    }
-    return link;
+    return SLIM_E_NEGOTIATION;
 }
 
 /* Our fresh key pair against the peer's public key. Any failure of the agreement itself counts as "no key". */
@@ -123,52 +211,42 @@ static slim_err agree(const uint8_t secret[SLIM_X25519_BYTES], slim_bytes peer_k
         e = slim_linkkey_derive(shared, link_id, out->key);
     OPENSSL_cleanse(shared, sizeof(shared));
     out->has_key = e == SLIM_OK;
+    if (!out->has_key)
+        OPENSSL_cleanse(out->key, sizeof(out->key));
     return e;
 }
 
 slim_err slim_negotiation_accept(const slim_negotiation_config *cfg, const slim_view *v, const slim_random *rnd, slim_mem *m,
                                  slim_negotiated *out, uint8_t **reply, size_t *reply_n, const char **why)
 {
-    ProtobufCAllocator a = {pb_alloc, pb_free, m};
-    Dataplane__Proto__V1__Link *link = link_unpack(v, &a, why);
     uint8_t secret[SLIM_X25519_BYTES], pub[SLIM_X25519_BYTES];
-    const payload *p;
-    slim_bytes link_id;
-    slim_err e = SLIM_E_NEGOTIATION;
+    slim_err e;
     payload answer;
+    offer o;
 
     *reply = NULL;
     *out = (slim_negotiated){0};
-    if (link == NULL)
-        return *why != NULL ? SLIM_E_NEGOTIATION : SLIM_E_NOMEM;
-    p = link->link_negotiation;
-    link_id = bytes_of(p->link_id);
-    if (p->is_reply) {
+    if ((e = offer_read(v, &o, why)) != SLIM_OK)
+        return e;
+    if (o.is_reply)
         *why = "unexpected reply instead of a request";
-        goto out;
-    }
-    if (!slim_version_valid(bytes_of(p->slim_version))) {
+    else if (!slim_version_valid(o.version))
         *why = "slim_version is no semantic version";
-        goto out;
-    }
-    if (link_id.n == 0) {
+    else if (o.link_id.n == 0)
         *why = "link_id is empty";
-        goto out;
-    }
-    if ((e = negotiated_fill(out, p, link_id, kind_of_wire((int)p->connection_type), m)) != SLIM_OK)
-        goto out;
-    payload_init(&answer, cfg, link_id, out->kind);
+    if (*why != NULL)
+        return SLIM_E_NEGOTIATION;
+    if ((e = negotiated_fill(out, &o, o.kind, m)) != SLIM_OK)
+        return e;
+    payload_init(&answer, cfg, o.link_id, out->kind);
     answer.is_reply = true;
-    if (p->link_ecdh_public_key.len == SLIM_X25519_BYTES) {
-        if (!rnd->fill(rnd->arg, secret, sizeof(secret))) {
+    if (o.public_key.n == SLIM_X25519_BYTES) {
+        if (!rnd->fill(rnd->arg, secret, sizeof(secret)) || slim_x25519_public(secret, pub) != SLIM_OK) {
             e = SLIM_E_CRYPTO;
             goto out;
         }
-        if (agree(secret, bytes_of(p->link_ecdh_public_key), link_id, out) == SLIM_OK && slim_x25519_public(secret, pub) == SLIM_OK)
+        if (agree(secret, o.public_key, o.link_id, out) == SLIM_OK)
             answer.link_ecdh_public_key = data_of(slim_bytes_of(pub, sizeof(pub)));
-        else
-            out->has_key = false;
-        OPENSSL_cleanse(secret, sizeof(secret));
     }
     if (!out->has_key && cfg->strict) {
         *why = "public key length is invalid";
@@ -178,14 +256,14 @@ slim_err slim_negotiation_accept(const slim_negotiation_config *cfg, const slim_
     if ((*reply = message_pack(&answer, m, reply_n)) == NULL)
         e = SLIM_E_NOMEM;
 out:
-    dataplane__proto__v1__link__free_unpacked(link, &a);
+    OPENSSL_cleanse(secret, sizeof(secret));
     if (e != SLIM_OK)
         slim_negotiated_clear(out);
     return e;
 }
 
-slim_negotiation *slim_negotiation_start(const slim_negotiation_config *cfg, slim_bytes link_id, slim_link_kind kind, const slim_random *rnd,
-                                         slim_mem *m, uint8_t **request, size_t *request_n)
+slim_negotiation *slim_negotiation_start(const slim_negotiation_config *cfg, slim_bytes link_id, slim_link_kind kind,
+                                         const slim_random *rnd, slim_mem *m, uint8_t **request, size_t *request_n)
 {
     slim_negotiation *n = slim_alloc(m, sizeof(*n) + link_id.n);
     uint8_t pub[SLIM_X25519_BYTES];
@@ -212,39 +290,29 @@ fail:
 
 slim_err slim_negotiation_finish(slim_negotiation *n, const slim_view *v, slim_negotiated *out, const char **why)
 {
-    ProtobufCAllocator a = {pb_alloc, pb_free, n->mem};
-    Dataplane__Proto__V1__Link *link = link_unpack(v, &a, why);
     slim_bytes link_id = slim_bytes_of(n->link_id, n->link_id_n);
-    const payload *p;
-    slim_err e = SLIM_E_NEGOTIATION;
+    slim_err e;
+    offer o;
 
     *out = (slim_negotiated){0};
-    if (link == NULL)
-        return *why != NULL ? SLIM_E_NEGOTIATION : SLIM_E_NOMEM;
-    p = link->link_negotiation;
-    if (!p->is_reply) {
+    if ((e = offer_read(v, &o, why)) != SLIM_OK)
+        return e;
+    if (!o.is_reply)
         *why = "unexpected request instead of a reply";
-        goto out;
-    }
-    if (!slim_version_valid(bytes_of(p->slim_version))) {
+    else if (!slim_version_valid(o.version))
         *why = "slim_version is no semantic version";
-        goto out;
-    }
-    if (!slim_bytes_eq(bytes_of(p->link_id), link_id)) {
+    else if (!slim_bytes_eq(o.link_id, link_id))
         *why = "the reply names another link_id";
-        goto out;
-    }
-    if ((e = negotiated_fill(out, p, link_id, n->kind, n->mem)) != SLIM_OK)
-        goto out;
-    if (agree(n->secret, bytes_of(p->link_ecdh_public_key), link_id, out) != SLIM_OK && n->strict) {
-        *why = "public key length is invalid";
-        e = SLIM_E_NEGOTIATION;
-    }
-out:
-    dataplane__proto__v1__link__free_unpacked(link, &a);
-    if (e != SLIM_OK)
+    if (*why != NULL)
+        return SLIM_E_NEGOTIATION;
+    if ((e = negotiated_fill(out, &o, n->kind, n->mem)) != SLIM_OK)
+        return e;
+    if (agree(n->secret, o.public_key, link_id, out) != SLIM_OK && n->strict) {
         slim_negotiated_clear(out);
-    return e;
+        *why = "public key length is invalid";
+        return SLIM_E_NEGOTIATION;
+    }
+    return SLIM_OK;
 }
 
 void slim_negotiation_free(slim_negotiation *n)

@@ -32,22 +32,24 @@ typedef struct slim_negotiated {
 } slim_negotiated;
 void slim_negotiated_clear(slim_negotiated *n); /* wipes the key */
 
-/* Acceptor: v is the scanned first message of a link (any type). On success *reply (slim_free with m) is the protobuf Message to
- * send. E_NEGOTIATION with *why set to a static text: close the link. E_NOMEM, E_CRYPTO. */
+/* Acceptor: v is the scanned first message of a link (any type; it need not be plain). On success *reply (slim_free with m) is the
+ * protobuf Message to send. E_NEGOTIATION with *why set to a static text: close the link. E_NOMEM, E_CRYPTO (no randomness, no key
+ * of our own), *why NULL. A key of theirs that is of no use is as none. After an error out is cleared and *reply NULL. */
 slim_err slim_negotiation_accept(const slim_negotiation_config *cfg, const slim_view *v, const slim_random *rnd, slim_mem *m,
                                  slim_negotiated *out, uint8_t **reply, size_t *reply_n, const char **why);
 
-/* Dialler: start makes the request (fresh X25519 key each time), finish takes the one answer. */
+/* Dialler: start makes the request (*request, slim_free with m; fresh X25519 key each time; NULL: no memory, no randomness), finish
+ * takes the one answer, with errors as accept has them. */
 typedef struct slim_negotiation slim_negotiation;
 slim_negotiation *slim_negotiation_start(const slim_negotiation_config *cfg, slim_bytes link_id, slim_link_kind kind,
                                          const slim_random *rnd, slim_mem *m, uint8_t **request, size_t *request_n);
 slim_err slim_negotiation_finish(slim_negotiation *n, const slim_view *v, slim_negotiated *out, const char **why);
-void slim_negotiation_free(slim_negotiation *n);
+void slim_negotiation_free(slim_negotiation *n); /* wipes the secret */
 
-/* True for a second negotiation message on a live link, which is ignored. */
-bool slim_version_valid(slim_bytes v); /* strict semver 2.0.0 */
+/* Strict semver 2.0.0; each of the three numbers fits 64 bits, as Rust's semver crate wants it. */
+bool slim_version_valid(slim_bytes v);
 
-/* SubscriptionAck (2.1): build and decode. error NULL or "" is success. */
+/* SubscriptionAck (2.1): build and decode. error NULL or "" is success. out has room for bound bytes. */
 size_t slim_subscription_ack_bound(const char *error);
 size_t slim_subscription_ack_build(uint64_t id, const char *error, uint8_t *out);
 typedef struct slim_subscription_ack {
@@ -55,7 +57,8 @@ typedef struct slim_subscription_ack {
     bool success;
     slim_bytes error;
 } slim_subscription_ack;
-/* body: slim_view.body of an accepted message of that type. */
+/* body: slim_view.body of an accepted plain message of that type; error borrows from it. E_TRUNCATED, E_VARINT, E_TAG, E_WIRETYPE
+ * and E_DEPTH for a body that was not scanned. */
 slim_err slim_subscription_ack_decode(slim_bytes body, slim_subscription_ack *out);
 
 #endif

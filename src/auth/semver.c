@@ -1,7 +1,13 @@
 #include "auth/negotiation.h"
 
-static bool is_digit(uint8_t c) { return c >= '0' && c <= '9'; }
-static bool is_ident(uint8_t c) { return is_digit(c) || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-'; }
+static bool is_digit(uint8_t c)
+{
+    return c >= '0' && c <= '9';
+}
+static bool is_ident(uint8_t c)
+{
+    return is_digit(c) || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-';
+}
 
 /* A decimal number without leading zeros that fits 64 bits. */
 static bool number(slim_cur *c)

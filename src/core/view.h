@@ -43,7 +43,7 @@ typedef struct slim_view {
     bool link_empty;          /* Link without a known link_type */
     slim_bytes body;          /* body of the oneof member: what Link and SubscriptionAck decoders take */
 
-    /* Where things lie, for slim_head_build; meaningful when plain and has_header. msg is the whole message. */
+    /* Where things lie, for slim_head_build; meaningful when plain and has_header. msg is always the whole message. */
     slim_bytes msg;
     slim_bytes lead;   /* Message fields in front of the member (metadata, unknown) */
     slim_bytes inner;  /* fields of the member in front of the header */

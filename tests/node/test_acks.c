@@ -3,7 +3,10 @@
 #include "node/acks.h"
 #include "support/support.h"
 
-static slim_ack_owner owner(uint64_t op) { return (slim_ack_owner){op, (uint16_t)(op % 7)}; }
+static slim_ack_owner owner(uint64_t op)
+{
+    return (slim_ack_owner){op, (uint16_t)(op % 7)};
+}
 
 Test(acks, first_come_first_served)
 {
@@ -95,4 +98,73 @@ Test(acks, no_memory)
         slim_acks_free(&a);
         cr_assert_eq(m.live, 0);
     }
+}
+
+/* Far more ids than buckets: chains are long, and taking from their middle keeps the rest. */
+Test(acks, ids_that_share_a_bucket)
+{
+    enum { IDS = 5 * SLIM_ACKS_BUCKETS };
+    static uint32_t order[IDS];
+    uint64_t seed = test_seed();
+    slim_ack_owner o;
+    slim_acks a;
+
+    slim_acks_init(&a, &slim_mem_libc);
+    for (uint64_t turn = 0; turn < 2; turn++)
+        for (uint64_t id = 0; id < IDS; id++)
+            cr_assert_eq(slim_acks_add(&a, id << 32, owner(id + turn * IDS), 0), SLIM_OK);
+    for (uint32_t i = 0; i < IDS; i++) {
+        uint32_t k = (uint32_t)(test_rand(&seed) % (i + 1));
+
+        order[i] = order[k];
+        order[k] = i;
+    }
+    for (uint64_t turn = 0; turn < 2; turn++) {
+        for (uint32_t i = 0; i < IDS; i++) {
+            cr_assert(slim_acks_take(&a, (uint64_t)order[i] << 32, &o));
+            cr_assert_eq(o.op, order[i] + turn * IDS);
+        }
+    }
+    cr_assert_eq(a.n, 0);
+    cr_assert_not(slim_acks_take_any(&a, &o));
+    slim_acks_free(&a);
+}
+
+/* A link that ended hands out its waiters by age, also when some were answered. */
+Test(acks, leftovers_by_age)
+{
+    slim_ack_owner o;
+    slim_acks a;
+
+    slim_acks_init(&a, &slim_mem_libc);
+    for (uint64_t op = 0; op < 100; op++)
+        cr_assert_eq(slim_acks_add(&a, op % 10, owner(op), op), SLIM_OK);
+    for (uint64_t id = 0; id < 10; id += 3)
+        cr_assert(slim_acks_take(&a, id, &o));
+    for (uint64_t op = 0; op < 100; op++) {
+        if (op < 10 && op % 3 == 0)
+            continue;
+        cr_assert(slim_acks_take_any(&a, &o));
+        cr_assert_eq(o.op, op);
+    }
+    cr_assert_not(slim_acks_take_any(&a, &o));
+    slim_acks_free(&a);
+}
+
+/* Exactly the age that is kept, and one more. */
+Test(acks, age_limit)
+{
+    slim_ack_owner o;
+    slim_acks a;
+
+    slim_acks_init(&a, &slim_mem_libc);
+    cr_assert_eq(slim_acks_add(&a, 1, owner(1), 1000), SLIM_OK);
+    cr_assert_eq(slim_acks_add(&a, 2, owner(2), 1001), SLIM_OK);
+    cr_assert_eq(slim_acks_add(&a, 3, owner(3), 1000 + SLIM_ACKS_KEEP_NS), SLIM_OK);
+    cr_assert_eq(a.n, 3);
+    cr_assert_eq(slim_acks_add(&a, 4, owner(4), 1001 + SLIM_ACKS_KEEP_NS), SLIM_OK);
+    cr_assert_eq(a.n, 3);
+    cr_assert_not(slim_acks_take(&a, 1, &o));
+    cr_assert(slim_acks_take(&a, 2, &o));
+    slim_acks_free(&a);
 }
