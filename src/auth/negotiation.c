@@ -6,6 +6,8 @@
 #include "core/wire.h"
 #include "data_plane.pb-c.h"
 
+#define TEXT_MAX_BYTES 1024
+
 typedef Dataplane__Proto__V1__LinkNegotiationPayload payload;
 
 struct slim_negotiation {
@@ -38,16 +40,18 @@ static int wire_of_kind(slim_link_kind k)
     return k == SLIM_PEER ? 1 : k == SLIM_EDGE ? 2 : 0;
 }
 
-/* NUL bytes inside become blanks: these texts are for logs and comparisons of sane names. */
+/* NUL bytes inside become blanks and the rest of a very long one is left out: these texts are for logs and comparisons of sane names,
+ * and every link keeps them. */
 static char *text_of(slim_mem *m, slim_bytes b)
 {
-    char *s = slim_alloc(m, b.n + 1);
+    size_t n = b.n < TEXT_MAX_BYTES ? b.n : TEXT_MAX_BYTES;
+    char *s = slim_alloc(m, n + 1);
 
     if (s == NULL)
         return NULL;
-    for (size_t i = 0; i < b.n; i++)
+    for (size_t i = 0; i < n; i++)
         s[i] = b.p[i] == 0 ? ' ' : (char)b.p[i];
-    s[b.n] = '\0';
+    s[n] = '\0';
     return s;
 }
 

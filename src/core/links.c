@@ -95,6 +95,7 @@ slim_err slim_links_open_xt(slim_links *t, uint16_t worker, slim_link_kind kind,
         atomic_store_explicit(&s->worker, worker, memory_order_relaxed);
         atomic_store_explicit(&s->kind, (uint8_t)kind, memory_order_relaxed);
         atomic_store_explicit(&s->congested, 0, memory_order_relaxed);
+        atomic_store_explicit(&s->signs, 0, memory_order_relaxed);
         atomic_store_explicit(&s->gen, s->last_gen, memory_order_release);
         atomic_fetch_add_explicit(&t->count, 1, memory_order_relaxed);
         *out = (slim_link_id){slot, s->last_gen};

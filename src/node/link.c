@@ -182,6 +182,9 @@ static slim_err link_go_live(slim_link *l)
     if (l->peer.has_key &&
         (l->mac = slim_mac_new(w->io.mem, l->peer.key, slim_bytes_of(l->peer.link_id, l->peer.link_id_bytes))) == NULL)
         return SLIM_E_NOMEM;
+    /* The MAC was the last to need it, and it may be long. */
+    slim_free(w->io.mem, l->peer.link_id);
+    l->peer.link_id = NULL;
     l->kind = l->peer.kind;
     if (l->outbound != NULL)
         l->id = slim_outbound_kept(l->outbound);
