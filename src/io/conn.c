@@ -391,8 +391,9 @@ static void conn_feed_tls(slim_conn *c, slim_bytes cipher)
 {
     slim_buf *plain = NULL;
     size_t at = 0, n;
-    slim_err e = slim_tls_feed(c->tls, cipher);
+    slim_err e = SLIM_OK;
 
+    slim_tls_feed(c->tls, cipher);
     while (e == SLIM_OK && c->state != CONN_CLOSED) {
         if (plain == NULL || plain->cap_bytes - at < PLAIN_BLOCK_BYTES / 2) {
             if (plain != NULL)

@@ -1,4 +1,4 @@
-/* TLS between ring and HTTP/2 (OpenSSL, memory BIOs). Sans-I/O: ciphertext in and out as bytes; OpenSSL brings clock and random. */
+/* TLS between ring and HTTP/2 (OpenSSL). Sans-I/O: ciphertext in and out as bytes; OpenSSL brings clock and random. */
 #ifndef SLIM_IO_TLS_H
 #define SLIM_IO_TLS_H
 
@@ -36,8 +36,8 @@ slim_tls *slim_tls_accept(slim_tls_ctx *c);
 slim_tls *slim_tls_connect(slim_tls_ctx *c, const char *server_name);
 void slim_tls_free(slim_tls *t);
 
-/* Gives ciphertext from the wire; all of it is taken (copied into OpenSSL's BIO). E_NOMEM. */
-slim_err slim_tls_feed(slim_tls *t, slim_bytes cipher);
+/* Gives ciphertext from the wire, which must stay until slim_tls_read says that more is needed or fails: it is read in place. */
+void slim_tls_feed(slim_tls *t, slim_bytes cipher);
 /* Reads decrypted bytes, running the handshake as needed. *n = 0 with SLIM_OK: more ciphertext is needed. E_CLOSED: the peer's
  * close_notify. E_PROTOCOL: handshake or record failed, slim_tls_why tells; an alert may be waiting in slim_tls_pull. */
 slim_err slim_tls_read(slim_tls *t, uint8_t *out, size_t cap, size_t *n);

@@ -1,0 +1,293 @@
+#include "io/tls_int.h"
+
+#include <arpa/inet.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define RECORD_BYTES 16384u /* the largest plaintext of a record (RFC 8446, 5.1) */
+#define OUT_KEEP_BYTES 4096u
+
+struct slim_tls {
+    SSL *ssl;
+    slim_bytes in; /* of the last feed, what is not read yet */
+    uint8_t *out;
+    size_t out_at, out_n, out_cap;
+    bool established, failed, no_memory, shut;
+    char why[192];
+};
+
+/* ---- the seam to OpenSSL: reads what was fed in place, collects what is to be sent ---- */
+
+static int bio_read(BIO *b, char *to, size_t max, size_t *n)
+{
+    slim_tls *t = BIO_get_data(b);
+
+    BIO_clear_retry_flags(b);
+    *n = t->in.n < max ? t->in.n : max;
+    if (*n == 0) {
+        BIO_set_retry_read(b);
+        return 0;
+    }
+    memcpy(to, t->in.p, *n);
+    t->in.p += *n;
+    t->in.n -= *n;
+    return 1;
+}
+
+static bool out_room(slim_tls *t, size_t n)
+{
+    size_t cap = t->out_cap == 0 ? OUT_KEEP_BYTES : t->out_cap;
+    uint8_t *p;
+
+    if (t->out_at > 0 && t->out_cap - t->out_n < n) {
+        memmove(t->out, t->out + t->out_at, t->out_n - t->out_at);
+        t->out_n -= t->out_at;
+        t->out_at = 0;
+    }
+    while (cap - t->out_n < n)
+        cap *= 2;
+    if (cap == t->out_cap)
+        return true;
+    if ((p = realloc(t->out, cap)) == NULL)
+        return false;
+    t->out = p;
+    t->out_cap = cap;
+    return true;
+}
+
+static int bio_write(BIO *b, const char *from, size_t n, size_t *written)
+{
+    slim_tls *t = BIO_get_data(b);
+
+    BIO_clear_retry_flags(b);
+    *written = 0;
+    if (!out_room(t, n)) {
+        t->no_memory = true;
+        return 0;
+    }
+    memcpy(t->out + t->out_n, from, n);
+    t->out_n += n;
+    *written = n;
+    return 1;
+}
+
+static long bio_ctrl(BIO *b, int command, long number, void *pointer) { return command == BIO_CTRL_FLUSH; }
+
+static BIO_METHOD *method;
+static pthread_once_t method_once = PTHREAD_ONCE_INIT;
+
+/* Lives as long as the process. */
+static void method_make(void)
+{
+    BIO_METHOD *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "slim");
+
+    if (m == NULL)
+        return;
+    BIO_meth_set_read_ex(m, bio_read);
+    BIO_meth_set_write_ex(m, bio_write);
+    BIO_meth_set_ctrl(m, bio_ctrl);
+    method = m;
+}
+
+/* ---- the connection ---- */
+
+static slim_tls *tls_new(slim_tls_ctx *c)
+{
+    slim_tls *t = calloc(1, sizeof(*t));
+    BIO *bio;
+
+    pthread_once(&method_once, method_make);
+    if (t == NULL || method == NULL || (t->ssl = SSL_new(c->ssl)) == NULL || (bio = BIO_new(method)) == NULL) {
+        slim_tls_free(t);
+        return NULL;
+    }
+    BIO_set_data(bio, t);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(t->ssl, bio, bio); /* one reference is enough for both directions */
+    return t;
+}
+
+slim_tls *slim_tls_accept(slim_tls_ctx *c)
+{
+    slim_tls *t = tls_new(c);
+
+    if (t != NULL)
+        SSL_set_accept_state(t->ssl);
+    return t;
+}
+
+static bool is_address(const char *name)
+{
+    uint8_t raw[16];
+
+    return inet_pton(AF_INET, name, raw) == 1 || inet_pton(AF_INET6, name, raw) == 1;
+}
+
+slim_tls *slim_tls_connect(slim_tls_ctx *c, const char *server_name)
+{
+    slim_tls *t = tls_new(c);
+    bool ok;
+
+    if (t == NULL)
+        return NULL;
+    SSL_set_connect_state(t->ssl);
+    if (is_address(server_name)) {
+        ok = !c->verify_peer || X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(t->ssl), server_name) == 1;
+    } else {
+        SSL_set_hostflags(t->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+        ok = SSL_set_tlsext_host_name(t->ssl, server_name) == 1 && (!c->verify_peer || SSL_set1_host(t->ssl, server_name) == 1);
+    }
+    if (ok)
+        return t;
+    slim_tls_free(t);
+    return NULL;
+}
+
+void slim_tls_free(slim_tls *t)
+{
+    if (t == NULL)
+        return;
+    SSL_free(t->ssl);
+    free(t->out);
+    free(t);
+}
+
+static slim_err fail(slim_tls *t)
+{
+    unsigned long e = ERR_peek_last_error();
+    const char *reason = ERR_reason_error_string(e), *what = "TLS failed";
+    long verify = SSL_get_verify_result(t->ssl);
+
+    ERR_clear_error();
+    t->failed = true;
+    t->in.n = 0;
+    if (t->no_memory || (ERR_GET_LIB(e) == ERR_LIB_SSL && ERR_GET_REASON(e) == ERR_R_MALLOC_FAILURE)) {
+        snprintf(t->why, sizeof(t->why), "out of memory");
+        return SLIM_E_NOMEM;
+    }
+    if (!t->established)
+        what = "TLS handshake failed";
+    if (ERR_GET_LIB(e) == ERR_LIB_SSL && (ERR_GET_REASON(e) == SSL_R_HTTP_REQUEST || ERR_GET_REASON(e) == SSL_R_WRONG_VERSION_NUMBER ||
+                                          ERR_GET_REASON(e) == SSL_R_HTTPS_PROXY_REQUEST))
+        snprintf(t->why, sizeof(t->why), "%s: the peer does not speak TLS", what);
+    else if (verify != X509_V_OK)
+        snprintf(t->why, sizeof(t->why), "%s: the peer's certificate was refused: %s", what, X509_verify_cert_error_string(verify));
+    else
+        snprintf(t->why, sizeof(t->why), "%s: %s", what, reason != NULL ? reason : "protocol error");
+    return SLIM_E_PROTOCOL;
+}
+
+/* After a call that did not succeed: SLIM_OK when only more input is needed. */
+static slim_err outcome(slim_tls *t, int rc)
+{
+    switch (SSL_get_error(t->ssl, rc)) {
+    case SSL_ERROR_WANT_READ: return SLIM_OK;
+    case SSL_ERROR_ZERO_RETURN: return SLIM_E_CLOSED;
+    default: return fail(t);
+    }
+}
+
+void slim_tls_feed(slim_tls *t, slim_bytes cipher) { t->in = cipher; }
+
+slim_err slim_tls_read(slim_tls *t, uint8_t *out, size_t cap, size_t *n)
+{
+    int rc;
+
+    *n = 0;
+    if (t->failed)
+        return SLIM_E_PROTOCOL;
+    ERR_clear_error();
+    if (!t->established) {
+        if ((rc = SSL_do_handshake(t->ssl)) != 1)
+            return outcome(t, rc);
+        t->established = true;
+    }
+    rc = SSL_read_ex(t->ssl, out, cap, n);
+    return rc == 1 ? SLIM_OK : outcome(t, rc);
+}
+
+bool slim_tls_established(const slim_tls *t) { return t->established; }
+
+static slim_err seal(slim_tls *t, const uint8_t *p, size_t n)
+{
+    size_t written;
+
+    ERR_clear_error();
+    return SSL_write_ex(t->ssl, p, n, &written) == 1 ? SLIM_OK : fail(t);
+}
+
+slim_err slim_tls_write(slim_tls *t, const slim_bytes *parts, size_t n_parts)
+{
+    /* Pieces are gathered here, so that a record is full whatever the pieces are: each record costs half a microsecond. */
+    static _Thread_local uint8_t record[RECORD_BYTES];
+    size_t used = 0;
+    slim_err e;
+
+    if (t->failed)
+        return SLIM_E_PROTOCOL;
+    if (!t->established)
+        return SLIM_E_AGAIN;
+    for (size_t i = 0; i < n_parts; i++) {
+        slim_bytes rest = parts[i];
+
+        while (rest.n > 0) {
+            size_t room = RECORD_BYTES - used, n = rest.n < room ? rest.n : room;
+
+            if (used == 0 && rest.n >= RECORD_BYTES) { /* a whole record lies there in one piece */
+                if ((e = seal(t, rest.p, RECORD_BYTES)) != SLIM_OK)
+                    return e;
+                n = RECORD_BYTES;
+            } else {
+                memcpy(record + used, rest.p, n);
+                used += n;
+                if (used == RECORD_BYTES) {
+                    if ((e = seal(t, record, used)) != SLIM_OK)
+                        return e;
+                    used = 0;
+                }
+            }
+            rest.p += n;
+            rest.n -= n;
+        }
+    }
+    return used > 0 ? seal(t, record, used) : SLIM_OK;
+}
+
+size_t slim_tls_pending(const slim_tls *t) { return t->out_n - t->out_at; }
+
+size_t slim_tls_pull(slim_tls *t, uint8_t *out, size_t cap)
+{
+    size_t n = slim_tls_pending(t);
+
+    if (n > cap)
+        n = cap;
+    if (n == 0)
+        return 0;
+    memcpy(out, t->out + t->out_at, n);
+    t->out_at += n;
+    if (t->out_at < t->out_n)
+        return n;
+    t->out_at = t->out_n = 0;
+    if (t->out_cap > OUT_KEEP_BYTES) { /* an idle link keeps no buffer */
+        free(t->out);
+        t->out = NULL;
+        t->out_cap = 0;
+    }
+    return n;
+}
+
+void slim_tls_shutdown(slim_tls *t)
+{
+    if (t->failed || t->shut || !t->established)
+        return;
+    t->shut = true;
+    ERR_clear_error();
+    if (SSL_shutdown(t->ssl) < 0)
+        ERR_clear_error();
+}
+
+const char *slim_tls_why(const slim_tls *t) { return t->why; }
+const char *slim_tls_version(const slim_tls *t) { return SSL_get_version(t->ssl); }
