@@ -56,8 +56,21 @@ static slim_err tls_load(const slim_cfg_tls *t, bool server, const char *file, s
 
 static bool client_uses_tls(const slim_cfg_client *c) { return strncmp(c->endpoint, "https://", 8) == 0; }
 
+/* A node that nobody reaches and that reaches nobody is a mistake. */
+static slim_err has_endpoints(const slim_cfg_service *s, const char *file, char *why, size_t why_n)
+{
+    if (s->n_servers > 0 || s->n_clients > 0)
+        return SLIM_OK;
+    snprintf(why, why_n, "%s:%d: services.%s: no server or client configured; give it dataplane.servers or dataplane.clients", file, s->line, s->key);
+    return SLIM_E_CONFIG;
+}
+
 slim_err slim_service_check(const slim_cfg_service *s, const char *file, char *why, size_t why_n)
 {
+    slim_err ends = has_endpoints(s, file, why, why_n);
+
+    if (ends != SLIM_OK)
+        return ends;
     for (size_t i = 0; i < s->n_servers; i++) {
         slim_tls_ctx *ctx;
         slim_err e;
@@ -232,6 +245,9 @@ slim_err slim_service_start(const slim_cfg *cfg, const slim_cfg_service *c, cons
     }
     pthread_mutex_init(&s->lock, NULL);
     s->n_clients = c->n_clients;
+    if ((e = has_endpoints(c, file, why, why_n)) != SLIM_OK)
+        goto fail;
+    e = SLIM_E_NOMEM;
     if ((s->tls = slim_zalloc(&slim_mem_libc, c->n_servers + c->n_clients + 1, sizeof(*s->tls))) == NULL) {
         no_memory(why, why_n);
         goto fail;

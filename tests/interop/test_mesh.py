@@ -4,6 +4,7 @@ import itertools
 import pytest
 
 from harness import free_port, server, wait_until
+from wire import dial, name
 
 ORDERS = [("upstream", None, None), (None, "upstream", None), (None, None, "upstream")]
 
@@ -76,3 +77,33 @@ def test_group_across(make_node, make_peer):
     assert wait_until(lambda: heard_by_all("from the middle"), 30, "the group is connected")
     room.publish("from the first")
     assert [session.receive()["size"] for session in members] == [14, 14]
+
+
+def test_edge_link_keeps_its_routes(make_node):
+    """What leads over a link that the node dialled, and what was forwarded over it, is there again when the link comes back."""
+    far_node = make_node("far")
+    near_node = make_node("near", clients=[{"endpoint": f"http://{far_node.endpoints[0]}", "tls": {"insecure": True}}])
+    # The index of the dialled link: it stands before the first client comes.
+    wait_until(lambda: "client connected" in near_node.process.log.read_text(), 20, "the near node is connected")
+    near = dial(near_node.endpoints[0])
+    near.subscribe(name("org/forwarded/name", 1), 77, header={"forward_to": 0})
+    assert near.acked(77, 20) is None
+    near.subscribe(name("org/routed/name", 1), 78, header={"recv_from": 0})
+    assert near.acked(78, 20) is None
+
+    def heard_across():
+        far.publish(name("org/forwarded/name", 1), b"to the near one")
+        near.connection.pump(0.5)
+        return bool(near.messages)
+
+    for _ in range(2):
+        far = dial(far_node.endpoints[0])
+        far.subscribed(name("org/routed/name", 1))
+        wait_until(heard_across, 20, "the forwarded subscription is known to the far node")
+        assert near.received() == b"to the near one"
+        while near.messages:
+            near.received()
+        near.publish(name("org/routed/name", 1), b"to the far one")
+        assert far.received() == b"to the far one"
+        far_node.stop()
+        far_node.start()

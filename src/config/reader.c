@@ -1,0 +1,433 @@
+#include "config/reader.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PATH_BYTES 384
+#define LINE_BYTES 1024
+#define MAPPING_KEYS_MAX 1000 /* looking for duplicates takes the square of it */
+
+/* ---- memory ---- */
+
+typedef struct block {
+    struct block *next;
+    max_align_t data[];
+} block;
+
+slim_err cfg_no_memory(cfg_reader *r)
+{
+    if (r->err == SLIM_OK) {
+        r->err = SLIM_E_NOMEM;
+        snprintf(r->why, r->why_n, "out of memory");
+    }
+    return SLIM_E_NOMEM;
+}
+
+void *cfg_alloc(cfg_reader *r, size_t n)
+{
+    block *b = slim_zalloc(r->arena->mem, 1, sizeof(*b) + n);
+
+    if (b == NULL) {
+        cfg_no_memory(r);
+        return NULL;
+    }
+    b->next = r->arena->blocks;
+    r->arena->blocks = b;
+    return b->data;
+}
+
+const char *cfg_copy(cfg_reader *r, const char *s, size_t n)
+{
+    char *p = cfg_alloc(r, n + 1);
+
+    if (p != NULL)
+        memcpy(p, s, n);
+    return p;
+}
+
+/* ---- messages ---- */
+
+int cfg_line(const cfg_node *n) { return (int)n->start_mark.line + 1; }
+
+static size_t path_text(const cfg_path *p, char *out, size_t n)
+{
+    size_t used;
+
+    if (p == NULL)
+        return 0;
+    used = path_text(p->up, out, n);
+    if (used >= n)
+        return used;
+    if (p->key != NULL)
+        used += (size_t)snprintf(out + used, n - used, "%s%s", used > 0 ? "." : "", p->key);
+    else
+        used += (size_t)snprintf(out + used, n - used, "[%zu]", p->index);
+    return used < n ? used : n;
+}
+
+static void place_text(const cfg_reader *r, const cfg_path *path, const cfg_node *at, char *out, size_t n)
+{
+    char where[PATH_BYTES] = "";
+
+    path_text(path, where, sizeof(where));
+    snprintf(out, n, "%s:%d: %s%s", r->src->name, at != NULL ? cfg_line(at) : 1, where, where[0] != '\0' ? ": " : "");
+}
+
+slim_err cfg_fail(cfg_reader *r, const cfg_path *path, const cfg_node *at, const char *fmt, ...)
+{
+    char place[PATH_BYTES + 256], reason[LINE_BYTES];
+    va_list ap;
+
+    if (r->err != SLIM_OK)
+        return r->err;
+    va_start(ap, fmt);
+    vsnprintf(reason, sizeof(reason), fmt, ap);
+    va_end(ap);
+    place_text(r, path, at, place, sizeof(place));
+    snprintf(r->why, r->why_n, "%s%s", place, reason);
+    return r->err = SLIM_E_CONFIG;
+}
+
+void cfg_warn(cfg_reader *r, const cfg_path *path, const cfg_node *at, const char *fmt, ...)
+{
+    char place[PATH_BYTES + 256], reason[LINE_BYTES], line[PATH_BYTES + 256 + LINE_BYTES];
+    va_list ap;
+
+    if (r->warn == NULL)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(reason, sizeof(reason), fmt, ap);
+    va_end(ap);
+    place_text(r, path, at, place, sizeof(place));
+    snprintf(line, sizeof(line), "%s%s", place, reason);
+    r->warn(r->warn_arg, line);
+}
+
+/* ---- scalars ---- */
+
+cfg_node *cfg_at(cfg_reader *r, int index) { return yaml_document_get_node(&r->doc, index); }
+bool cfg_is_mapping(const cfg_node *n) { return n->type == YAML_MAPPING_NODE; }
+
+typedef enum scalar_type { SCALAR_NULL, SCALAR_BOOL, SCALAR_INTEGER, SCALAR_FLOAT, SCALAR_STRING, SCALAR_NONE } scalar_type;
+
+static bool one_of(const char *s, const char *const *words)
+{
+    for (; *words != NULL; words++)
+        if (strcmp(s, *words) == 0)
+            return true;
+    return false;
+}
+
+static const char *const null_words[] = {"", "~", "null", "Null", "NULL", NULL};
+static const char *const true_words[] = {"true", "True", "TRUE", NULL};
+static const char *const false_words[] = {"false", "False", "FALSE", NULL};
+static const char *const float_words[] = {".inf", ".Inf", ".INF", "+.inf", "-.inf", ".nan", ".NaN", ".NAN", NULL};
+
+static int digit_of(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : 99;
+}
+
+/* True for an integer as YAML 1.2 writes it, in any base; *out saturates. */
+static bool integer_parse(const char *s, bool *negative, uint64_t *out)
+{
+    unsigned base = 10;
+    uint64_t v = 0;
+
+    *negative = *s == '-';
+    if (*s == '-' || *s == '+')
+        s++;
+    if (s[0] == '0' && (s[1] == 'x' || s[1] == 'o' || s[1] == 'b')) {
+        base = s[1] == 'x' ? 16 : s[1] == 'o' ? 8 : 2;
+        s += 2;
+    }
+    if (*s == '\0' || (base == 10 && s[0] == '0' && s[1] != '\0'))
+        return false;
+    for (; *s != '\0'; s++) {
+        int d = digit_of(*s);
+
+        if (d >= (int)base)
+            return false;
+        if (__builtin_mul_overflow(v, (uint64_t)base, &v) || __builtin_add_overflow(v, (uint64_t)d, &v))
+            v = UINT64_MAX;
+    }
+    *out = v;
+    return true;
+}
+
+static bool float_like(const char *s)
+{
+    size_t digits;
+    bool any = false;
+
+    if (one_of(s, float_words))
+        return true;
+    s += *s == '-' || *s == '+';
+    digits = strspn(s, "0123456789");
+    any = digits > 0;
+    s += digits;
+    if (*s == '.') {
+        digits = strspn(++s, "0123456789");
+        any |= digits > 0;
+        s += digits;
+    }
+    if (any && (*s == 'e' || *s == 'E')) {
+        s++;
+        s += *s == '-' || *s == '+';
+        digits = strspn(s, "0123456789");
+        return digits > 0 && s[digits] == '\0';
+    }
+    return any && *s == '\0';
+}
+
+static scalar_type type_of(const cfg_reader *r, const cfg_node *n)
+{
+    const char *s = (const char *)n->data.scalar.value;
+    bool negative;
+    uint64_t v;
+
+    if (n->type != YAML_SCALAR_NODE)
+        return SCALAR_NONE;
+    if (n->data.scalar.style != YAML_PLAIN_SCALAR_STYLE || r->resolved[n - r->doc.nodes.start] != NULL)
+        return SCALAR_STRING;
+    if (one_of(s, null_words))
+        return SCALAR_NULL;
+    if (one_of(s, true_words) || one_of(s, false_words))
+        return SCALAR_BOOL;
+    if (integer_parse(s, &negative, &v))
+        return SCALAR_INTEGER;
+    return float_like(s) ? SCALAR_FLOAT : SCALAR_STRING;
+}
+
+bool cfg_is_null(const cfg_reader *r, const cfg_node *n) { return type_of(r, n) == SCALAR_NULL; }
+
+/* What stands there instead, for a person; a value that came from outside is not shown. */
+static slim_err type_error(cfg_reader *r, const cfg_path *p, const cfg_node *n, bool secret, const char *wanted)
+{
+    const char *s = (const char *)n->data.scalar.value;
+    bool hide = secret || (n->type == YAML_SCALAR_NODE && r->resolved[n - r->doc.nodes.start] != NULL);
+
+    switch (type_of(r, n)) {
+    case SCALAR_NULL: return cfg_fail(r, p, n, "expected %s, found nothing", wanted);
+    case SCALAR_BOOL: return hide ? cfg_fail(r, p, n, "expected %s, found a boolean", wanted) : cfg_fail(r, p, n, "expected %s, found the boolean %s", wanted, s);
+    case SCALAR_INTEGER:
+    case SCALAR_FLOAT: return hide ? cfg_fail(r, p, n, "expected %s, found a number", wanted) : cfg_fail(r, p, n, "expected %s, found the number %.40s", wanted, s);
+    case SCALAR_STRING: return hide ? cfg_fail(r, p, n, "expected %s, found a string", wanted) : cfg_fail(r, p, n, "expected %s, found the string \"%.80s\"", wanted, s);
+    case SCALAR_NONE: break;
+    }
+    return cfg_fail(r, p, n, "expected %s, found a %s", wanted, n->type == YAML_MAPPING_NODE ? "mapping" : "list");
+}
+
+slim_err cfg_string(cfg_reader *r, const cfg_path *p, const cfg_node *n, bool secret, const char **out)
+{
+    const char *resolved;
+
+    if (type_of(r, n) != SCALAR_STRING)
+        return type_error(r, p, n, secret, secret ? "a string" : "a string (put numbers and the words true, false, null in quotes)");
+    resolved = r->resolved[n - r->doc.nodes.start];
+    if (resolved != NULL) {
+        *out = resolved;
+        return SLIM_OK;
+    }
+    if (memchr(n->data.scalar.value, 0, n->data.scalar.length) != NULL)
+        return cfg_fail(r, p, n, "a NUL character is not allowed");
+    *out = cfg_copy(r, (const char *)n->data.scalar.value, n->data.scalar.length);
+    return *out != NULL ? SLIM_OK : SLIM_E_NOMEM;
+}
+
+slim_err cfg_bool(cfg_reader *r, const cfg_path *p, const cfg_node *n, bool *out)
+{
+    if (type_of(r, n) != SCALAR_BOOL)
+        return type_error(r, p, n, false, "true or false");
+    *out = one_of((const char *)n->data.scalar.value, true_words);
+    return SLIM_OK;
+}
+
+slim_err cfg_number(cfg_reader *r, const cfg_path *p, const cfg_node *n, uint64_t max, uint64_t *out)
+{
+    bool negative;
+
+    if (type_of(r, n) != SCALAR_INTEGER)
+        return type_error(r, p, n, false, "a whole number");
+    if (!integer_parse((const char *)n->data.scalar.value, &negative, out))
+        return type_error(r, p, n, false, "a whole number");
+    if ((negative && *out != 0) || *out > max)
+        return cfg_fail(r, p, n, "%.40s is out of range: 0 to %llu", (const char *)n->data.scalar.value, (unsigned long long)max);
+    return SLIM_OK;
+}
+
+slim_err cfg_duration(cfg_reader *r, const cfg_path *p, const cfg_node *n, uint64_t *ns)
+{
+    static const char wanted[] = "a duration like \"1m30s\" (units ns us ms s m h d w y)";
+    const char *text;
+    slim_err e;
+
+    if (type_of(r, n) != SCALAR_STRING)
+        return type_error(r, p, n, false, wanted);
+    if ((e = cfg_string(r, p, n, false, &text)) != SLIM_OK)
+        return e;
+    if (slim_duration_parse(text, ns) != SLIM_OK)
+        return type_error(r, p, n, false, wanted);
+    return SLIM_OK;
+}
+
+/* ---- mappings and lists ---- */
+
+/* Letters to insert, remove or replace, at most 3: enough to tell a slip from another word. */
+static unsigned distance(const char *a, const char *b, unsigned left)
+{
+    unsigned best = left + 1, d;
+
+    while (*a != '\0' && *a == *b) {
+        a++;
+        b++;
+    }
+    if (*a == '\0' && *b == '\0')
+        return 0;
+    if (left == 0)
+        return 1;
+    if (*a != '\0' && (d = 1 + distance(a + 1, b, left - 1)) < best)
+        best = d;
+    if (*b != '\0' && (d = 1 + distance(a, b + 1, left - 1)) < best)
+        best = d;
+    if (*a != '\0' && *b != '\0' && (d = 1 + distance(a + 1, b + 1, left - 1)) < best)
+        best = d;
+    return best;
+}
+
+/* Keys of older generations, and what took their place. */
+static const char *const renamed[][2] = {{"ca_file", "ca_source"},       {"ca_file", "client_ca"},      {"cert_file", "source"},        {"key_file", "source"},
+                                         {"client_ca_file", "client_ca"}, {"group_name", "domain_name"},  {"cert", "source"},
+                                         {"key", "source"},               {"connection_timeout", "connect_timeout"}};
+
+static const char *suggestion(const cfg_table *t, const char *key)
+{
+    const char *best = NULL;
+    unsigned least = 3;
+
+    for (size_t i = 0; i < sizeof(renamed) / sizeof(*renamed); i++)
+        for (size_t k = 0; k < t->n && strcmp(renamed[i][0], key) == 0; k++)
+            if (strcmp(t->fields[k].name, renamed[i][1]) == 0)
+                return t->fields[k].name;
+    for (size_t k = 0; k < t->n; k++) {
+        unsigned d = distance(key, t->fields[k].name, 2);
+
+        if (d < least) {
+            least = d;
+            best = t->fields[k].name;
+        }
+    }
+    return best;
+}
+
+static slim_err unknown_key(cfg_reader *r, const cfg_path *p, const cfg_node *key, const cfg_table *t)
+{
+    const char *near = suggestion(t, p->key);
+    char hint[128] = "";
+
+    if (near != NULL)
+        snprintf(hint, sizeof(hint), " (did you mean \"%s\"?)", near);
+    if (t->strict)
+        return cfg_fail(r, p, key, "unknown key in %s%s", t->what, hint);
+    cfg_warn(r, p, key, "unknown key, ignored%s", hint);
+    return SLIM_OK;
+}
+
+static slim_err read_field(cfg_reader *r, const cfg_path *p, const cfg_node *n, const cfg_field *f, void *out)
+{
+    uint8_t *at = (uint8_t *)out + f->offset;
+    uint64_t number;
+    slim_err e;
+
+    if (f->kind == CFG_UNSUPPORTED)
+        return cfg_fail(r, p, n, "not supported yet%s%s", f->note != NULL ? ": " : "", f->note != NULL ? f->note : "");
+    if (cfg_is_null(r, n))
+        return SLIM_OK;
+    switch (f->kind) {
+    case CFG_STRING: return cfg_string(r, p, n, false, (const char **)(void *)at);
+    case CFG_BOOL: return cfg_bool(r, p, n, (bool *)at);
+    case CFG_U32:
+        if ((e = cfg_number(r, p, n, UINT32_MAX, &number)) == SLIM_OK)
+            *(uint32_t *)(void *)at = (uint32_t)number;
+        return e;
+    case CFG_U64: return cfg_number(r, p, n, UINT64_MAX, (uint64_t *)(void *)at);
+    case CFG_DURATION: return cfg_duration(r, p, n, (uint64_t *)(void *)at);
+    case CFG_CUSTOM: return f->custom(r, p, n, at);
+    case CFG_NO_EFFECT: cfg_warn(r, p, n, "has no effect%s%s", f->note != NULL ? ": " : "", f->note != NULL ? f->note : ""); return SLIM_OK;
+    case CFG_IGNORED:
+    case CFG_UNSUPPORTED: break;
+    }
+    return SLIM_OK;
+}
+
+/* The line of an earlier occurrence of the pair's key, or 0. */
+static int earlier_line(cfg_reader *r, const cfg_node *mapping, const yaml_node_pair_t *pair)
+{
+    const cfg_node *key = cfg_at(r, pair->key);
+
+    for (const yaml_node_pair_t *q = mapping->data.mapping.pairs.start; q < pair; q++) {
+        const cfg_node *other = cfg_at(r, q->key);
+
+        if (other->type == YAML_SCALAR_NODE && other->data.scalar.length == key->data.scalar.length &&
+            memcmp(other->data.scalar.value, key->data.scalar.value, key->data.scalar.length) == 0)
+            return cfg_line(other);
+    }
+    return 0;
+}
+
+slim_err cfg_mapping(cfg_reader *r, const cfg_path *p, const cfg_node *n, const cfg_table *t, void *out)
+{
+    slim_err e;
+    int line;
+
+    if (n->type != YAML_MAPPING_NODE)
+        return type_error(r, p, n, false, "a mapping");
+    if (n->data.mapping.pairs.top - n->data.mapping.pairs.start > MAPPING_KEYS_MAX)
+        return cfg_fail(r, p, n, "%s with more than %d keys", t->what, MAPPING_KEYS_MAX);
+    for (const yaml_node_pair_t *pair = n->data.mapping.pairs.start; pair < n->data.mapping.pairs.top; pair++) {
+        const cfg_node *key = cfg_at(r, pair->key), *value = cfg_at(r, pair->value);
+        cfg_path here = {p, NULL, 0};
+        size_t i;
+
+        if (key->type != YAML_SCALAR_NODE)
+            return cfg_fail(r, p, key, "a key of %s must be a word", t->what);
+        here.key = (const char *)key->data.scalar.value;
+        if ((line = earlier_line(r, n, pair)) != 0)
+            return cfg_fail(r, &here, key, "the same key stands on line %d already", line);
+        for (i = 0; i < t->n && strcmp(t->fields[i].name, here.key) != 0; i++)
+            ;
+        e = i < t->n ? read_field(r, &here, value, &t->fields[i], out) : unknown_key(r, &here, key, t);
+        if (e != SLIM_OK)
+            return e;
+    }
+    return SLIM_OK;
+}
+
+cfg_node *cfg_lookup(cfg_reader *r, const cfg_node *mapping, const char *key)
+{
+    if (mapping->type != YAML_MAPPING_NODE)
+        return NULL;
+    for (const yaml_node_pair_t *pair = mapping->data.mapping.pairs.start; pair < mapping->data.mapping.pairs.top; pair++) {
+        const cfg_node *k = cfg_at(r, pair->key);
+        cfg_node *value = cfg_at(r, pair->value);
+
+        if (k->type == YAML_SCALAR_NODE && strcmp((const char *)k->data.scalar.value, key) == 0)
+            return cfg_is_null(r, value) ? NULL : value;
+    }
+    return NULL;
+}
+
+slim_err cfg_list(cfg_reader *r, const cfg_path *p, const cfg_node *n, const char *what, size_t *count)
+{
+    if (n->type != YAML_SEQUENCE_NODE)
+        return type_error(r, p, n, false, what);
+    *count = (size_t)(n->data.sequence.items.top - n->data.sequence.items.start);
+    return SLIM_OK;
+}
+
+cfg_node *cfg_list_item(cfg_reader *r, const cfg_node *list, size_t i) { return cfg_at(r, list->data.sequence.items.start[i]); }
