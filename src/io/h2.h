@@ -62,18 +62,22 @@ slim_h2 *slim_h2_new(const slim_h2_config *cfg, void *user);
 void slim_h2_free(slim_h2 *h); /* open streams get end(RESET) and gone */
 void *slim_h2_user(const slim_h2 *h);
 
-/* Takes received bytes that lie in hold (NULL: they are gone after return). E_PROTOCOL: the connection is to be flushed (a GOAWAY may be
- * queued) and closed; slim_h2_why tells. E_NOMEM. A frame whose announced length exceeds max_frame_bytes is refused at its
- * 9 header bytes. */
+/* Takes received bytes that lie in hold (NULL: they are gone after return). E_PROTOCOL: the connection is to be flushed and closed;
+ * slim_h2_why tells. E_NOMEM. Most errors of the peer are answered by a GOAWAY instead: then feed still gives SLIM_OK, the rest of the
+ * input is ignored, and slim_h2_finished and slim_h2_failed are true once slim_h2_pull has given the GOAWAY. A frame whose announced
+ * length exceeds max_frame_bytes is refused that way at its 9 header bytes. */
 slim_err slim_h2_feed(slim_h2 *h, slim_bytes in, slim_buf *hold);
 const char *slim_h2_why(const slim_h2 *h);
+/* True when an error ended it, not the will of either side. */
+bool slim_h2_failed(const slim_h2 *h);
 /* True when the HTTP/2 preface (server) or the peer's SETTINGS (client) has come. */
 bool slim_h2_alive(const slim_h2 *h);
 /* True when a GOAWAY ended it or nothing is left to do: flush, then close. */
 bool slim_h2_finished(const slim_h2 *h);
 
 /* Collects what there is to send as slices that stay valid until slim_h2_sent. Call again only after all was acknowledged by
- * slim_h2_sent. At most max_bytes (soft, a frame more) and max_iov slices. */
+ * slim_h2_sent. At most max_bytes (soft, a frame more) and max_iov slices, which must be SLIM_H2_PULL_MIN_IOV or more. */
+#define SLIM_H2_PULL_MIN_IOV 48
 size_t slim_h2_pull(slim_h2 *h, struct iovec *iov, size_t max_iov, size_t max_bytes);
 /* n bytes of the last pull went out; the rest is still owed (the caller resends it). */
 void slim_h2_sent(slim_h2 *h, size_t n);
@@ -87,7 +91,8 @@ bool slim_h2_ping(slim_h2 *h);
 bool slim_h2_ping_pending(const slim_h2 *h);
 /* Queues GOAWAY(code); existing streams go on. */
 void slim_h2_goaway(slim_h2 *h, uint32_t code);
-/* New streams from now on start with this receive window; live streams shrink by withholding only. */
+/* Announces another receive window: new streams start with it, and that of live ones moves by the difference (RFC 9113, 6.9.2), below
+ * zero if need be. */
 void slim_h2_set_stream_window(slim_h2 *h, uint32_t bytes);
 
 /* Client: starts the call. headers: name, value pairs added to the standard ones (lower case). E_NOMEM, E_CLOSED. */
@@ -101,14 +106,16 @@ slim_err slim_h2_call(slim_h2 *h, const char *scheme, const char *authority, con
 void slim_stream_set_user(slim_stream *s, void *user);
 void *slim_stream_user(const slim_stream *s);
 slim_h2 *slim_stream_h2(const slim_stream *s);
-/* grpc-status of the peer (client side), -1 when none; HTTP :status; grpc-message cut at 255 bytes. */
+/* grpc-status of the peer (client side), -1 when none; HTTP :status; grpc-message decoded and cut at 255 bytes. A
+ * grpc-status that is no number counts as 2. */
 int slim_stream_status(const slim_stream *s, int *http_status, const char **message);
 
 /* Queues one gRPC message of total_n bytes: writes the 5-byte prefix, returns room for the first inline_n bytes, to be filled before
  * any other call on the connection. The remaining total_n - inline_n bytes must follow by slim_stream_append calls. NULL: no memory
  * (nothing queued). Short messages end up back to back in chunks of contiguous memory, so that many of them leave as few slices. */
 uint8_t *slim_stream_begin(slim_stream *s, size_t total_n, size_t inline_n);
-/* Adds bytes by reference (hold gains one) or, with hold NULL, by copy. E_NOMEM ends the stream: a begun message cannot be taken back. */
+/* Adds bytes by reference (hold gains one) or, with hold NULL, by copy. E_NOMEM ends the stream: a begun message cannot be taken back.
+ * E_CLOSED: it has ended that way, or by a reset. */
 slim_err slim_stream_append(slim_stream *s, slim_bytes part, slim_buf *hold);
 /* Bytes that wait in the egress queue and are not in a frame yet. */
 size_t slim_stream_queued(const slim_stream *s);

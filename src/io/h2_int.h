@@ -46,6 +46,7 @@ struct slim_h2 {
     uint32_t n_streams;
     slim_buf *feeding;          /* where the bytes of the current feed lie */
     bool in_feed, alive, ping_pending, failed, no_memory, dirty;
+    bool broken;                /* nghttp2 gave up while sending: nothing more can be said */
     char why[128];
     /* the last pull, until slim_h2_sent took all of it */
     slim_slice slice[H2_OUT_SLICES];
@@ -64,6 +65,10 @@ void h2_stream_remote_closed(slim_stream *s);
 void h2_stream_sent_end(slim_stream *s);
 ssize_t h2_stream_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length, uint32_t *flags, nghttp2_data_source *source, void *user);
 void h2_stream_make_ready(slim_stream *s);
+void h2_mark_dirty(slim_h2 *h);
+
+/* h2.c */
+void h2_check(slim_h2 *h, int rv); /* remembers that nghttp2 found no memory */
 
 /* h2_send.c */
 ssize_t h2_send(nghttp2_session *session, const uint8_t *data, size_t length, int flags, void *user);
