@@ -2,15 +2,30 @@
 
 #include "io/h2_int.h"
 
-static void *mem_malloc(size_t n, void *m) { return slim_alloc(m, n); }
-static void mem_free(void *p, void *m) { slim_free(m, p); }
-static void *mem_realloc(void *p, size_t n, void *m) { return slim_resize(m, p, n); }
-static void *mem_calloc(size_t count, size_t n, void *m) { return slim_zalloc(m, count, n); }
+static void *mem_malloc(size_t n, void *m)
+{
+    return slim_alloc(m, n);
+}
+static void mem_free(void *p, void *m)
+{
+    slim_free(m, p);
+}
+static void *mem_realloc(void *p, size_t n, void *m)
+{
+    return slim_resize(m, p, n);
+}
+static void *mem_calloc(size_t count, size_t n, void *m)
+{
+    return slim_zalloc(m, count, n);
+}
 
-static slim_stream *stream_of(nghttp2_session *session, int32_t id) { return nghttp2_session_get_stream_user_data(session, id); }
+static slim_stream *stream_of(nghttp2_session *session, int32_t id)
+{
+    return nghttp2_session_get_stream_user_data(session, id);
+}
 
-/* Frames that may wait for a peer that does not read: more is a flood. The answers that a peer can ask for without limit and without a
- * stream (PING, SETTINGS) are counted by nghttp2; resets of refused calls are not. */
+/* Frames that may wait for a peer that does not read: more is a flood. The answers that a peer can ask for without limit and
+ * without a stream (PING, SETTINGS) are counted by nghttp2; resets of refused calls are not. */
 #define WAITING_FRAMES_MAX 1000u
 
 static void fail(slim_h2 *h, const char *why, size_t n)
@@ -186,7 +201,8 @@ static int session_open(slim_h2 *h)
     nghttp2_option_set_peer_max_concurrent_streams(opt, 100);
     /* Closed streams need no memory: priorities are not used. */
     nghttp2_option_set_no_closed_streams(opt, 1);
-    rv = h->cfg.server ? nghttp2_session_server_new3(&h->session, c, h, opt, &h->mem) : nghttp2_session_client_new3(&h->session, c, h, opt, &h->mem);
+    rv = h->cfg.server ? nghttp2_session_server_new3(&h->session, c, h, opt, &h->mem)
+                       : nghttp2_session_client_new3(&h->session, c, h, opt, &h->mem);
     if (rv != 0)
         goto out;
     if (!h->cfg.server)
@@ -235,11 +251,26 @@ void slim_h2_free(slim_h2 *h)
     slim_free(h->cfg.mem, h);
 }
 
-void *slim_h2_user(const slim_h2 *h) { return h->user; }
-const char *slim_h2_why(const slim_h2 *h) { return h->why[0] != '\0' ? h->why : "HTTP/2 protocol error"; }
-bool slim_h2_alive(const slim_h2 *h) { return h->alive; }
-bool slim_h2_ping_pending(const slim_h2 *h) { return h->ping_pending; }
-uint32_t slim_h2_streams(const slim_h2 *h) { return h->n_streams; }
+void *slim_h2_user(const slim_h2 *h)
+{
+    return h->user;
+}
+const char *slim_h2_why(const slim_h2 *h)
+{
+    return h->why[0] != '\0' ? h->why : "HTTP/2 protocol error";
+}
+bool slim_h2_alive(const slim_h2 *h)
+{
+    return h->alive;
+}
+bool slim_h2_ping_pending(const slim_h2 *h)
+{
+    return h->ping_pending;
+}
+uint32_t slim_h2_streams(const slim_h2 *h)
+{
+    return h->n_streams;
+}
 
 slim_err slim_h2_feed(slim_h2 *h, slim_bytes in, slim_buf *hold)
 {
@@ -267,7 +298,10 @@ slim_err slim_h2_feed(slim_h2 *h, slim_bytes in, slim_buf *hold)
     return SLIM_E_PROTOCOL;
 }
 
-bool slim_h2_failed(const slim_h2 *h) { return h->failed || h->no_memory; }
+bool slim_h2_failed(const slim_h2 *h)
+{
+    return h->failed || h->no_memory;
+}
 
 bool slim_h2_finished(const slim_h2 *h)
 {
@@ -302,7 +336,8 @@ bool slim_h2_ping(slim_h2 *h)
 
 void slim_h2_goaway(slim_h2 *h, uint32_t code)
 {
-    h2_check(h, nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->session), code, NULL, 0));
+    h2_check(h, nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->session), code,
+                                      NULL, 0));
     h2_mark_dirty(h);
 }
 

@@ -54,7 +54,8 @@ ssize_t h2_send(nghttp2_session *session, const uint8_t *data, size_t length, in
     return (ssize_t)length;
 }
 
-int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd, size_t length, nghttp2_data_source *source, void *user)
+int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd, size_t length, nghttp2_data_source *source,
+                 void *user)
 {
     slim_h2 *h = user;
     slim_stream *s = source->ptr;

@@ -81,9 +81,15 @@ void h2_stream_free(slim_stream *s)
 
 /* ---- headers ---- */
 
-static void copy_value(char *out, size_t cap, slim_bytes v) { snprintf(out, cap, "%.*s", (int)(v.n < cap ? v.n : cap - 1), (const char *)v.p); }
+static void copy_value(char *out, size_t cap, slim_bytes v)
+{
+    snprintf(out, cap, "%.*s", (int)(v.n < cap ? v.n : cap - 1), (const char *)v.p);
+}
 
-static bool name_is(slim_bytes name, const char *text) { return name.n == strlen(text) && memcmp(name.p, text, name.n) == 0; }
+static bool name_is(slim_bytes name, const char *text)
+{
+    return name.n == strlen(text) && memcmp(name.p, text, name.n) == 0;
+}
 
 static int hex_digit(uint8_t c)
 {
@@ -144,7 +150,8 @@ void h2_stream_header(slim_stream *s, slim_bytes name, slim_bytes value)
         percent_decode(value, s->message, sizeof(s->message));
 }
 
-/* grpc-message is percent-encoded: everything but printable ASCII, and the percent sign itself. blank: as tonic, blanks and backticks too. */
+/* grpc-message is percent-encoded: everything but printable ASCII, and the percent sign itself. blank: as tonic, blanks and
+ * backticks too. */
 static void percent_encode(const char *text, char *out, size_t cap)
 {
     static const char hex[] = "0123456789ABCDEF";
@@ -164,7 +171,10 @@ static void percent_encode(const char *text, char *out, size_t cap)
     out[n] = '\0';
 }
 
-static const char *date_of(const slim_h2 *h) { return h->cfg.http_date != NULL ? h->cfg.http_date : "Thu, 01 Jan 1970 00:00:00 GMT"; }
+static const char *date_of(const slim_h2 *h)
+{
+    return h->cfg.http_date != NULL ? h->cfg.http_date : "Thu, 01 Jan 1970 00:00:00 GMT";
+}
 
 /* A response of headers alone, with END_STREAM. */
 static void refuse(slim_stream *s)
@@ -313,8 +323,14 @@ void h2_stream_data(slim_stream *s, slim_bytes data)
     h2_check(h, nghttp2_session_consume_stream(h->session, s->id, data.n - in.n));
 }
 
-void slim_stream_pause(slim_stream *s) { s->paused = true; }
-bool slim_stream_paused(const slim_stream *s) { return s->paused; }
+void slim_stream_pause(slim_stream *s)
+{
+    s->paused = true;
+}
+bool slim_stream_paused(const slim_stream *s)
+{
+    return s->paused;
+}
 
 void h2_mark_dirty(slim_h2 *h)
 {
@@ -375,7 +391,8 @@ static void submit_trailers(slim_stream *s)
         s->h->no_memory = true;
 }
 
-ssize_t h2_stream_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length, uint32_t *flags, nghttp2_data_source *source, void *user)
+ssize_t h2_stream_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length, uint32_t *flags,
+                       nghttp2_data_source *source, void *user)
 {
     slim_stream *s = source->ptr;
     size_t n = s->out.bytes < length ? s->out.bytes : length;
@@ -425,7 +442,10 @@ slim_err slim_stream_append(slim_stream *s, slim_bytes part, slim_buf *hold)
     return SLIM_OK;
 }
 
-size_t slim_stream_queued(const slim_stream *s) { return s->out.bytes; }
+size_t slim_stream_queued(const slim_stream *s)
+{
+    return s->out.bytes;
+}
 
 void slim_stream_finish(slim_stream *s, int grpc_status, const char *grpc_message)
 {
@@ -454,12 +474,15 @@ void slim_stream_reset(slim_stream *s, uint32_t code)
     h2_mark_dirty(s->h);
 }
 
-size_t slim_stream_evacuate(slim_stream *s) { return slim_sendq_evacuate(&s->out); }
+size_t slim_stream_evacuate(slim_stream *s)
+{
+    return slim_sendq_evacuate(&s->out);
+}
 
 /* ---- calls and queries ---- */
 
-slim_err slim_h2_call(slim_h2 *h, const char *scheme, const char *authority, const char *user_agent, const slim_h2_header *headers, size_t n_headers,
-                      void *user, slim_stream **out)
+slim_err slim_h2_call(slim_h2 *h, const char *scheme, const char *authority, const char *user_agent, const slim_h2_header *headers,
+                      size_t n_headers, void *user, slim_stream **out)
 {
     bool allowed = nghttp2_session_check_request_allowed(h->session) != 0;
     slim_stream *s = allowed ? h2_stream_new(h, 0) : NULL;
@@ -501,9 +524,18 @@ fail:
     return allowed ? SLIM_E_NOMEM : SLIM_E_CLOSED;
 }
 
-void slim_stream_set_user(slim_stream *s, void *user) { s->user = user; }
-void *slim_stream_user(const slim_stream *s) { return s->user; }
-slim_h2 *slim_stream_h2(const slim_stream *s) { return s->h; }
+void slim_stream_set_user(slim_stream *s, void *user)
+{
+    s->user = user;
+}
+void *slim_stream_user(const slim_stream *s)
+{
+    return s->user;
+}
+slim_h2 *slim_stream_h2(const slim_stream *s)
+{
+    return s->h;
+}
 
 int slim_stream_status(const slim_stream *s, int *http_status, const char **message)
 {

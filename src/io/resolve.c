@@ -14,7 +14,8 @@ static slim_err unix_parse(const char *text, slim_endpoint *out, char *why, size
 
     out->is_unix = true;
     if (n == 0 || n >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
-        snprintf(why, why_n, "\"%s\": a unix socket path has 1 to %zu bytes, this one has %zu", text, sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1, n);
+        snprintf(why, why_n, "\"%s\": a unix socket path has 1 to %zu bytes, this one has %zu", text,
+                 sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1, n);
         return SLIM_E_CONFIG;
     }
     snprintf(out->host, sizeof(out->host), "%.*s", (int)n, text + 7);
@@ -61,7 +62,8 @@ slim_err slim_endpoint_parse(const char *text, slim_endpoint *out, char *why, si
     end = host + strcspn(host, "/?#");
     n = (size_t)(end - host);
     if (n == 0 || n >= SLIM_HOST_MAX) {
-        snprintf(why, why_n, "\"%s\": URI parse error: a host name has 1 to %d bytes, this one has %zu", text, SLIM_HOST_MAX - 1, n);
+        snprintf(why, why_n, "\"%s\": URI parse error: a host name has 1 to %d bytes, this one has %zu", text, SLIM_HOST_MAX - 1,
+                 n);
         return SLIM_E_CONFIG;
     }
     snprintf(out->authority, sizeof(out->authority), "%.*s", (int)n, host);
@@ -144,7 +146,8 @@ static void resolve_done(slim_job *job)
     r->_done(r);
 }
 
-void slim_resolve_start(slim_resolve *r, const slim_endpoint *endpoint, slim_pool *pool, slim_pool_port *port, void (*done)(slim_resolve *r))
+void slim_resolve_start(slim_resolve *r, const slim_endpoint *endpoint, slim_pool *pool, slim_pool_port *port,
+                        void (*done)(slim_resolve *r))
 {
     r->_endpoint = *endpoint;
     r->_done = done;
