@@ -27,6 +27,8 @@ static slim_stream *stream_of(nghttp2_session *session, int32_t id)
 /* Frames that may wait for a peer that does not read: more is a flood. The answers that a peer can ask for without limit and
  * without a stream (PING, SETTINGS) are counted by nghttp2; resets of refused calls are not. */
 #define WAITING_FRAMES_MAX 1000u
+/* nghttp2 allocates the text of a GOAWAY when it is announced. */
+#define GOAWAY_BYTES_MAX 16384u
 
 static void fail(slim_h2 *h, const char *why, size_t n)
 {
@@ -39,6 +41,16 @@ void h2_check(slim_h2 *h, int rv)
 {
     if (rv == NGHTTP2_ERR_NOMEM)
         h->no_memory = true;
+}
+
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
+{
+    static const char why[] = "GOAWAY frame of more than 16384 bytes";
+
+    if (hd->type != NGHTTP2_GOAWAY || hd->length <= GOAWAY_BYTES_MAX)
+        return 0;
+    fail(user, why, sizeof(why) - 1);
+    return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
@@ -173,6 +185,7 @@ static nghttp2_session_callbacks *callbacks_new(void)
         return NULL;
     nghttp2_session_callbacks_set_send_callback(c, h2_send);
     nghttp2_session_callbacks_set_send_data_callback(c, h2_send_data);
+    nghttp2_session_callbacks_set_on_begin_frame_callback(c, on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(c, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame_recv);
