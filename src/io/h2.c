@@ -292,14 +292,15 @@ slim_err slim_h2_feed(slim_h2 *h, slim_bytes in, slim_buf *hold)
 
     if (h->no_memory)
         return SLIM_E_NOMEM;
-    if (h->failed)
+    if (h->failed || h->broken)
         return SLIM_E_PROTOCOL;
     h->feeding = hold;
     h->in_feed = true;
     n = nghttp2_session_mem_recv(h->session, in.p, in.n);
     h->in_feed = false;
     h->feeding = NULL;
-    if (h->no_memory || n == NGHTTP2_ERR_NOMEM)
+    h2_check(h, (int)(n < 0 ? n : 0));
+    if (h->no_memory)
         return SLIM_E_NOMEM;
     if (n < 0)
         why = n == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? "no HTTP/2 client preface" : nghttp2_strerror((int)n);
@@ -313,7 +314,7 @@ slim_err slim_h2_feed(slim_h2 *h, slim_bytes in, slim_buf *hold)
 
 bool slim_h2_failed(const slim_h2 *h)
 {
-    return h->failed || h->no_memory;
+    return h->failed || h->broken || h->no_memory;
 }
 
 bool slim_h2_finished(const slim_h2 *h)

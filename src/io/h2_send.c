@@ -79,6 +79,8 @@ int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *
 
 size_t slim_h2_pull(slim_h2 *h, struct iovec *iov, size_t max_iov, size_t max_bytes)
 {
+    int rv;
+
     h2_out_clear(h);
     h->dirty = false;
     h->out_max = max_bytes;
@@ -92,8 +94,9 @@ size_t slim_h2_pull(slim_h2 *h, struct iovec *iov, size_t max_iov, size_t max_by
         s->ready = false;
         h2_check(h, nghttp2_session_resume_data(h->session, s->id));
     }
-    if (nghttp2_session_send(h->session) != 0)
+    if ((rv = nghttp2_session_send(h->session)) != 0)
         h->broken = true;
+    h2_check(h, rv);
     for (size_t i = 0; i < h->n_slices; i++)
         iov[i] = (struct iovec){(void *)(uintptr_t)h->slice[i].p, h->slice[i].n};
     return h->n_slices;

@@ -1,6 +1,7 @@
 #include "io/resolve.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -74,6 +75,10 @@ slim_err slim_endpoint_parse(const char *text, slim_endpoint *out, char *why, si
             snprintf(why, why_n, "\"%s\": URI parse error: an IPv6 address is written [address]:port", text);
             return SLIM_E_CONFIG;
         }
+        if (close == host + 1) {
+            snprintf(why, why_n, "\"%s\": URI parse error: the host is missing", text);
+            return SLIM_E_CONFIG;
+        }
         snprintf(out->host, sizeof(out->host), "%.*s", (int)(close - host - 1), host + 1);
         return close + 1 < end ? port_parse(text, close + 2, (size_t)(end - close - 2), &out->port, why, why_n) : SLIM_OK;
     }
@@ -121,13 +126,14 @@ static bool literal(slim_resolve *r)
 static void resolve_run(slim_job *job)
 {
     slim_resolve *r = (slim_resolve *)((char *)job - offsetof(slim_resolve, _job));
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *list = NULL;
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *list = NULL;
     char port[8];
     int rv;
 
     snprintf(port, sizeof(port), "%u", r->_endpoint.port);
     if ((rv = getaddrinfo(r->_endpoint.host, port, &hints, &list)) != 0) {
-        snprintf(r->why, sizeof(r->why), "cannot resolve \"%.80s\": %s", r->_endpoint.host, gai_strerror(rv));
+        snprintf(r->why, sizeof(r->why), "cannot resolve \"%.80s\": %s", r->_endpoint.host,
+                 rv == EAI_SYSTEM ? strerror(errno) : gai_strerror(rv));
         return;
     }
     for (const struct addrinfo *a = list; a != NULL && r->n_addresses < SLIM_ADDRESSES_MAX; a = a->ai_next) {
