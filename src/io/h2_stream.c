@@ -284,7 +284,7 @@ static bool keep(slim_stream *s, slim_bytes in)
     slim_h2 *h = s->h;
 
     /* A stream that is paused again and again never runs empty: what it took makes room once it is the larger part. */
-    if (s->kept_cap - s->kept_n < in.n && s->kept_at >= s->kept_n - s->kept_at) {
+    if (s->kept_at > 0 && s->kept_cap - s->kept_n < in.n && s->kept_at >= s->kept_n - s->kept_at) {
         memmove(s->kept, s->kept + s->kept_at, s->kept_n - s->kept_at);
         s->kept_n -= s->kept_at;
         s->kept_at = 0;

@@ -79,7 +79,7 @@ static inline void buffer_free(buffer *b)
     *b = (buffer){0};
 }
 
-static inline void peer_log(peer *p, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static inline void peer_log(peer *p, const char *format, ...)
 {
     char line[160];
     va_list ap;
@@ -278,7 +278,7 @@ static inline void put_field(buffer *b, const char *name, const char *value)
 }
 
 /* name, value, ..., NULL */
-static inline void put_headers(buffer *b, uint32_t id, uint8_t flags, ...)
+static inline void put_headers(buffer *b, uint32_t id, int flags, ...)
 {
     buffer block = {0};
     const char *name;
@@ -288,7 +288,7 @@ static inline void put_headers(buffer *b, uint32_t id, uint8_t flags, ...)
     while ((name = va_arg(ap, const char *)) != NULL)
         put_field(&block, name, va_arg(ap, const char *));
     va_end(ap);
-    put_frame(b, F_HEADERS, flags | END_HEADERS, id, block.p, block.n);
+    put_frame(b, F_HEADERS, (uint8_t)(flags | END_HEADERS), id, block.p, block.n);
     buffer_free(&block);
 }
 
