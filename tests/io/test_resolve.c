@@ -119,6 +119,7 @@ Test(resolve, literals_at_once)
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&r.address[0].ss;
     const struct sockaddr_un *un = (const struct sockaddr_un *)&r.address[0].ss;
 
+    n_done = 0;
     memset(&r, 0xff, sizeof(r));
     slim_resolve_start(&r, &e, NULL, NULL, done);
     cr_assert_eq(n_done, 1);
@@ -156,6 +157,7 @@ Test(resolve, names_by_the_pool, .timeout = 120)
     for (const struct addrinfo *a = list; a != NULL; a = a->ai_next)
         n++;
     freeaddrinfo(list);
+    n_done = 0;
     slim_resolve_start(&r, &e, p, port, done);
     cr_assert_eq(n_done, 0, "not before the port is drained");
     slim_pool_free(p);

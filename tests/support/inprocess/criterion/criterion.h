@@ -79,7 +79,8 @@ __attribute__((format(printf, 4, 5), unused)) static void inprocess_fail(const c
 
 int main(void)
 {
-    int n = 0, bad = 0, total = 0;
+    volatile int n = 0, bad = 0;
+    int total = 0;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (inprocess_test *t = inprocess_first; t != NULL; t = t->next)
