@@ -2,8 +2,8 @@
  * by pull; no clock, no socket. gRPC framing happens here too, so that the user sees whole messages (data-plane.md 1.1, 1.5).
  *
  * Flow control: the connection window is given back at once; a stream's window is given back as its bytes are parsed, so a message
- * may be larger than the window. While a stream is paused its bytes are kept (copied into exact memory, bounded by its window) and
- * not given back: that is the only back-pressure, and PING, SETTINGS and other streams go on. */
+ * may be larger than the window. While a stream is paused its bytes are kept (copied, bounded by its window) and not given back:
+ * that is the only back-pressure, and PING, SETTINGS and other streams go on. */
 #ifndef SLIM_IO_H2_H
 #define SLIM_IO_H2_H
 

@@ -58,6 +58,7 @@ void h2_stream_free(slim_stream *s)
 {
     slim_h2 *h = s->h;
 
+    s->finishing = s->body_done = true; /* what the user says now has nowhere to go */
     end_event(s, SLIM_END_RESET);
     if (s->opened || !h->cfg.server)
         h->cfg.events->gone(s);
@@ -374,7 +375,7 @@ void h2_stream_make_ready(slim_stream *s)
     h2_mark_dirty(s->h);
 }
 
-/* Trailers behind the last DATA; nghttp2 wants them submitted from inside the read callback. */
+/* Trailers behind the last DATA, or instead of DATA. */
 static void submit_trailers(slim_stream *s)
 {
     char number[12], encoded[H2_MESSAGE_TEXT * 3];
@@ -461,6 +462,11 @@ void slim_stream_finish(slim_stream *s, int grpc_status, const char *grpc_messag
             h2_check(s->h, nghttp2_session_consume_stream(s->h->session, s->id, s->kept_n - s->kept_at));
         kept_drop(s);
         slim_grpc_reset(&s->in, s->h->cfg.purse);
+    }
+    if (s->h->cfg.server && s->out.bytes == 0 && !s->body_done) {
+        /* No DATA is left to carry them: they need no window, and a receiver that has closed it shall hear of the end. */
+        submit_trailers(s);
+        s->body_done = true;
     }
     h2_stream_make_ready(s);
 }
