@@ -48,8 +48,8 @@ static slim_err prefix_check(slim_grpc *g, uint32_t max_bytes)
     return g->need > max_bytes ? SLIM_E_TOO_LARGE : SLIM_OK;
 }
 
-slim_err slim_grpc_next(slim_grpc *g, slim_bytes *in, slim_buf *hold, uint32_t max_bytes, slim_mem *m, slim_purse *purse, slim_bytes *msg,
-                        slim_buf **msg_hold)
+slim_err slim_grpc_next(slim_grpc *g, slim_bytes *in, slim_buf *hold, uint32_t max_bytes, slim_mem *m, slim_purse *purse,
+                        slim_bytes *msg, slim_buf **msg_hold)
 {
     size_t n;
     slim_err e;

@@ -18,14 +18,18 @@ typedef struct slim_grpc {
     slim_buf *block;
 } slim_grpc;
 
-/* Takes bytes from *in (advanced) until a message is whole: SLIM_OK, with *msg inside *msg_hold (hold itself, when the message lies in one
- * piece there; a block otherwise; NULL only when hold is NULL). Both stay valid until the next call, longer with a reference.
- * E_AGAIN: all of *in was taken, no message yet. E_TOO_LARGE: longer than max_bytes, known from the prefix alone. E_PROTOCOL: the
- * compressed flag is set. E_NOMEM. Memory for a message grows with what has arrived, not with what was announced. */
-slim_err slim_grpc_next(slim_grpc *g, slim_bytes *in, slim_buf *hold, uint32_t max_bytes, slim_mem *m, slim_purse *purse, slim_bytes *msg,
-                        slim_buf **msg_hold);
+/* Takes bytes from *in (advanced) until a message is whole: SLIM_OK, with *msg inside *msg_hold (hold itself, when the message lies
+ * in one piece there; a block otherwise; NULL only when hold is NULL). Both stay valid until the next call, longer with a
+ * reference. E_AGAIN: all of *in was taken, no message yet. E_TOO_LARGE: longer than max_bytes, known from the prefix alone.
+ * E_PROTOCOL: the compressed flag is set. E_NOMEM. Memory for a message grows with what has arrived, not with what was announced.
+ */
+slim_err slim_grpc_next(slim_grpc *g, slim_bytes *in, slim_buf *hold, uint32_t max_bytes, slim_mem *m, slim_purse *purse,
+                        slim_bytes *msg, slim_buf **msg_hold);
 /* True inside a message or its prefix. */
-static inline bool slim_grpc_partial(const slim_grpc *g) { return g->n_prefix > 0; }
+static inline bool slim_grpc_partial(const slim_grpc *g)
+{
+    return g->n_prefix > 0;
+}
 void slim_grpc_reset(slim_grpc *g, slim_purse *purse);
 
 static inline void slim_grpc_prefix(uint8_t out[SLIM_GRPC_PREFIX_BYTES], uint32_t n)

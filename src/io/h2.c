@@ -2,18 +2,55 @@
 
 #include "io/h2_int.h"
 
-static void *mem_malloc(size_t n, void *m) { return slim_alloc(m, n); }
-static void mem_free(void *p, void *m) { slim_free(m, p); }
-static void *mem_realloc(void *p, size_t n, void *m) { return slim_resize(m, p, n); }
-static void *mem_calloc(size_t count, size_t n, void *m) { return slim_zalloc(m, count, n); }
+static void *mem_malloc(size_t n, void *m)
+{
+    return slim_alloc(m, n);
+}
+static void mem_free(void *p, void *m)
+{
+    slim_free(m, p);
+}
+static void *mem_realloc(void *p, size_t n, void *m)
+{
+    return slim_resize(m, p, n);
+}
+static void *mem_calloc(size_t count, size_t n, void *m)
+{
+    return slim_zalloc(m, count, n);
+}
 
-static slim_stream *stream_of(nghttp2_session *session, int32_t id) { return nghttp2_session_get_stream_user_data(session, id); }
+static slim_stream *stream_of(nghttp2_session *session, int32_t id)
+{
+    return nghttp2_session_get_stream_user_data(session, id);
+}
 
-static void fail(slim_h2 *h, const char *why)
+/* Frames that may wait for a peer that does not read: more is a flood. The answers that a peer can ask for without limit and
+ * without a stream (PING, SETTINGS) are counted by nghttp2; resets of refused calls are not. */
+#define WAITING_FRAMES_MAX 1000u
+/* nghttp2 allocates the text of a GOAWAY when it is announced. */
+#define GOAWAY_BYTES_MAX 16384u
+
+static void fail(slim_h2 *h, const char *why, size_t n)
 {
     if (!h->failed)
-        snprintf(h->why, sizeof(h->why), "%s", why);
+        snprintf(h->why, sizeof(h->why), "%.*s", (int)(n < sizeof(h->why) ? n : sizeof(h->why) - 1), why);
     h->failed = true;
+}
+
+void h2_check(slim_h2 *h, int rv)
+{
+    if (rv == NGHTTP2_ERR_NOMEM)
+        h->no_memory = true;
+}
+
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
+{
+    static const char why[] = "GOAWAY frame of more than 16384 bytes";
+
+    if (hd->type != NGHTTP2_GOAWAY || hd->length <= GOAWAY_BYTES_MAX)
+        return 0;
+    fail(user, why, sizeof(why) - 1);
+    return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
@@ -21,10 +58,13 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     slim_h2 *h = user;
     slim_stream *s;
 
-    if (!h->cfg.server || frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+    if (!h->cfg.server || frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
+        if ((s = stream_of(session, frame->hd.stream_id)) != NULL)
+            s->header_bytes = 0;
         return 0;
+    }
     if (h->n_streams >= h->cfg.max_streams) {
-        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM);
+        h2_check(h, nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM));
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
     if ((s = h2_stream_new(h, frame->hd.stream_id)) == NULL)
@@ -79,11 +119,11 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, co
     slim_stream *s = stream_of(session, id);
 
     /* The connection's window never holds anybody back: streams have their own. */
-    nghttp2_session_consume_connection(session, n);
+    h2_check(user, nghttp2_session_consume_connection(session, n));
     if (s != NULL)
         h2_stream_data(s, slim_bytes_of(data, n));
     else
-        nghttp2_session_consume_stream(session, id, n);
+        h2_check(user, nghttp2_session_consume_stream(session, id, n));
     return 0;
 }
 
@@ -100,8 +140,19 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
+    slim_h2 *h = user;
     slim_stream *s;
 
+    if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR) {
+        const char *text = nghttp2_http2_strerror(frame->goaway.error_code);
+
+        if (frame->goaway.opaque_data_len > 0)
+            fail(h, (const char *)frame->goaway.opaque_data, frame->goaway.opaque_data_len);
+        else if (h->why[0] != '\0')
+            h->failed = true; /* told by on_invalid_frame */
+        else
+            fail(h, text, strlen(text));
+    }
     if ((frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
         (s = stream_of(session, frame->hd.stream_id)) != NULL)
         h2_stream_sent_end(s);
@@ -134,6 +185,7 @@ static nghttp2_session_callbacks *callbacks_new(void)
         return NULL;
     nghttp2_session_callbacks_set_send_callback(c, h2_send);
     nghttp2_session_callbacks_set_send_data_callback(c, h2_send_data);
+    nghttp2_session_callbacks_set_on_begin_frame_callback(c, on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(c, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame_recv);
@@ -162,7 +214,8 @@ static int session_open(slim_h2 *h)
     nghttp2_option_set_peer_max_concurrent_streams(opt, 100);
     /* Closed streams need no memory: priorities are not used. */
     nghttp2_option_set_no_closed_streams(opt, 1);
-    rv = h->cfg.server ? nghttp2_session_server_new3(&h->session, c, h, opt, &h->mem) : nghttp2_session_client_new3(&h->session, c, h, opt, &h->mem);
+    rv = h->cfg.server ? nghttp2_session_server_new3(&h->session, c, h, opt, &h->mem)
+                       : nghttp2_session_client_new3(&h->session, c, h, opt, &h->mem);
     if (rv != 0)
         goto out;
     if (!h->cfg.server)
@@ -199,6 +252,7 @@ slim_h2 *slim_h2_new(const slim_h2_config *cfg, void *user)
 
 void slim_h2_free(slim_h2 *h)
 {
+    h->dirty = true; /* nothing will be sent any more */
     while (h->streams != NULL) {
         slim_stream *s = h->streams;
 
@@ -210,39 +264,75 @@ void slim_h2_free(slim_h2 *h)
     slim_free(h->cfg.mem, h);
 }
 
-void *slim_h2_user(const slim_h2 *h) { return h->user; }
-const char *slim_h2_why(const slim_h2 *h) { return h->why[0] != '\0' ? h->why : "HTTP/2 protocol error"; }
-bool slim_h2_alive(const slim_h2 *h) { return h->alive; }
-bool slim_h2_ping_pending(const slim_h2 *h) { return h->ping_pending; }
-uint32_t slim_h2_streams(const slim_h2 *h) { return h->n_streams; }
+void *slim_h2_user(const slim_h2 *h)
+{
+    return h->user;
+}
+const char *slim_h2_why(const slim_h2 *h)
+{
+    return h->why[0] != '\0' ? h->why : "HTTP/2 protocol error";
+}
+bool slim_h2_alive(const slim_h2 *h)
+{
+    return h->alive;
+}
+bool slim_h2_ping_pending(const slim_h2 *h)
+{
+    return h->ping_pending;
+}
+uint32_t slim_h2_streams(const slim_h2 *h)
+{
+    return h->n_streams;
+}
 
 slim_err slim_h2_feed(slim_h2 *h, slim_bytes in, slim_buf *hold)
 {
+    const char *why = NULL;
     ssize_t n;
 
+    if (h->no_memory)
+        return SLIM_E_NOMEM;
+    if (h->failed || h->broken)
+        return SLIM_E_PROTOCOL;
     h->feeding = hold;
     h->in_feed = true;
     n = nghttp2_session_mem_recv(h->session, in.p, in.n);
     h->in_feed = false;
     h->feeding = NULL;
-    if (h->no_memory || n == NGHTTP2_ERR_NOMEM)
+    h2_check(h, (int)(n < 0 ? n : 0));
+    if (h->no_memory)
         return SLIM_E_NOMEM;
-    if (n < 0) {
-        fail(h, n == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? "no HTTP/2 client preface" : nghttp2_strerror((int)n));
-        return SLIM_E_PROTOCOL;
-    }
-    return SLIM_OK;
+    if (n < 0)
+        why = n == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? "no HTTP/2 client preface" : nghttp2_strerror((int)n);
+    else if (nghttp2_session_get_outbound_queue_size(h->session) > WAITING_FRAMES_MAX + 4 * (size_t)h->cfg.max_streams)
+        why = "the peer does not read the answers to its frames";
+    if (why == NULL)
+        return SLIM_OK;
+    fail(h, why, strlen(why));
+    return SLIM_E_PROTOCOL;
+}
+
+bool slim_h2_failed(const slim_h2 *h)
+{
+    return h->failed || h->broken || h->no_memory;
 }
 
 bool slim_h2_finished(const slim_h2 *h)
 {
+    if (h->broken || h->no_memory)
+        return true;
     return nghttp2_session_want_read(h->session) == 0 && nghttp2_session_want_write(h->session) == 0 && h->slice_at == h->n_slices;
 }
 
-bool slim_h2_wants_write(const slim_h2 *h) { return h->ready != NULL || nghttp2_session_want_write(h->session) != 0; }
+bool slim_h2_wants_write(const slim_h2 *h)
+{
+    return !h->broken && !h->no_memory && (h->ready != NULL || nghttp2_session_want_write(h->session) != 0);
+}
 
 bool slim_h2_owes(const slim_h2 *h)
 {
+    if (h->broken || h->no_memory)
+        return false;
     for (const slim_stream *s = h->streams; s != NULL; s = s->next)
         if (s->out.bytes > 0 || (s->finishing && !s->body_done))
             return true;
@@ -254,17 +344,21 @@ bool slim_h2_ping(slim_h2 *h)
     if (h->ping_pending || nghttp2_submit_ping(h->session, NGHTTP2_FLAG_NONE, NULL) != 0)
         return false;
     h->ping_pending = true;
+    h2_mark_dirty(h);
     return true;
 }
 
 void slim_h2_goaway(slim_h2 *h, uint32_t code)
 {
-    nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->session), code, NULL, 0);
+    h2_check(h, nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->session), code,
+                                      NULL, 0));
+    h2_mark_dirty(h);
 }
 
 void slim_h2_set_stream_window(slim_h2 *h, uint32_t bytes)
 {
     nghttp2_settings_entry iv = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, bytes};
 
-    nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, &iv, 1);
+    h2_check(h, nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, &iv, 1));
+    h2_mark_dirty(h);
 }

@@ -15,19 +15,19 @@ struct slim_stream {
     slim_h2 *h;
     void *user;
     int32_t id;
-    slim_stream *prev, *next;   /* of the connection */
+    slim_stream *prev, *next; /* of the connection */
     slim_stream *next_ready;
     slim_sendq out;
     slim_grpc in;
-    bool opened;                /* the user saw open */
-    bool ended;                 /* the user saw end */
-    bool ready;                 /* in the ready list: resume its DATA before the next pull */
-    bool finishing;             /* no more data from us */
-    bool body_done;             /* END_STREAM or trailers are in nghttp2's hands */
+    bool opened;    /* the user saw open */
+    bool ended;     /* the user saw end */
+    bool ready;     /* in the ready list: resume its DATA before the next pull */
+    bool finishing; /* no more data from us */
+    bool body_done; /* END_STREAM or trailers are in nghttp2's hands */
     bool paused, parsing;
-    bool remote_closed;         /* END_STREAM seen */
+    bool remote_closed; /* END_STREAM seen */
     bool path_ok, encoding_bad;
-    size_t header_bytes;        /* as SETTINGS_MAX_HEADER_LIST_SIZE counts them */
+    size_t header_bytes; /* as SETTINGS_MAX_HEADER_LIST_SIZE counts them */
     int finish_status;
     char finish_message[H2_MESSAGE_TEXT], encoding[32];
     int grpc_status, http_status;
@@ -44,13 +44,14 @@ struct slim_h2 {
     void *user;
     slim_stream *streams, *ready;
     uint32_t n_streams;
-    slim_buf *feeding;          /* where the bytes of the current feed lie */
+    slim_buf *feeding; /* where the bytes of the current feed lie */
     bool in_feed, alive, ping_pending, failed, no_memory, dirty;
+    bool broken; /* nghttp2 gave up while sending: nothing more can be said */
     char why[128];
     /* the last pull, until slim_h2_sent took all of it */
     slim_slice slice[H2_OUT_SLICES];
     size_t n_slices, slice_at, out_bytes, out_max, out_max_slices;
-    slim_buf *control;          /* frame headers and control frames of this pull */
+    slim_buf *control; /* frame headers and control frames of this pull */
     size_t control_used;
 };
 
@@ -62,12 +63,18 @@ void h2_stream_headers_done(slim_stream *s, bool end_stream); /* a header block 
 void h2_stream_data(slim_stream *s, slim_bytes data);
 void h2_stream_remote_closed(slim_stream *s);
 void h2_stream_sent_end(slim_stream *s);
-ssize_t h2_stream_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length, uint32_t *flags, nghttp2_data_source *source, void *user);
+ssize_t h2_stream_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length, uint32_t *flags,
+                       nghttp2_data_source *source, void *user);
 void h2_stream_make_ready(slim_stream *s);
+void h2_mark_dirty(slim_h2 *h);
+
+/* h2.c */
+void h2_check(slim_h2 *h, int rv); /* remembers that nghttp2 found no memory */
 
 /* h2_send.c */
 ssize_t h2_send(nghttp2_session *session, const uint8_t *data, size_t length, int flags, void *user);
-int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd, size_t length, nghttp2_data_source *source, void *user);
+int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd, size_t length, nghttp2_data_source *source,
+                 void *user);
 void h2_out_clear(slim_h2 *h);
 
 #endif

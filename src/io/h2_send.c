@@ -1,8 +1,6 @@
 #include "io/h2_int.h"
 
 #define CONTROL_BYTES 1024u
-/* Slices that one DATA frame may need at worst: its header, and parts of at least SLIM_SENDQ_REF_MIN bytes with chunks in between. */
-#define FRAME_SLICES 36u
 
 void h2_out_clear(slim_h2 *h)
 {
@@ -56,12 +54,15 @@ ssize_t h2_send(nghttp2_session *session, const uint8_t *data, size_t length, in
     return (ssize_t)length;
 }
 
-int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd, size_t length, nghttp2_data_source *source, void *user)
+int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd, size_t length, nghttp2_data_source *source,
+                 void *user)
 {
     slim_h2 *h = user;
     slim_stream *s = source->ptr;
     size_t room, n, k;
 
+    if (s->out.bytes < length) /* reset since the frame was made */
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     if (h->out_bytes >= h->out_max || h->n_slices + 1 + slim_sendq_slices(&s->out, length) > h->out_max_slices)
         return NGHTTP2_ERR_WOULDBLOCK;
     if (!control_put(h, framehd, 9)) {
@@ -78,21 +79,24 @@ int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *
 
 size_t slim_h2_pull(slim_h2 *h, struct iovec *iov, size_t max_iov, size_t max_bytes)
 {
+    int rv;
+
     h2_out_clear(h);
     h->dirty = false;
     h->out_max = max_bytes;
     h->out_max_slices = max_iov < H2_OUT_SLICES ? max_iov : H2_OUT_SLICES;
-    if (h->out_max_slices < FRAME_SLICES + 2)
+    if (h->out_max_slices < SLIM_H2_PULL_MIN_IOV || h->broken || h->no_memory)
         return 0;
     while (h->ready != NULL) {
         slim_stream *s = h->ready;
 
         h->ready = s->next_ready;
         s->ready = false;
-        nghttp2_session_resume_data(h->session, s->id);
+        h2_check(h, nghttp2_session_resume_data(h->session, s->id));
     }
-    if (nghttp2_session_send(h->session) != 0)
-        h->failed = true;
+    if ((rv = nghttp2_session_send(h->session)) != 0)
+        h->broken = true;
+    h2_check(h, rv);
     for (size_t i = 0; i < h->n_slices; i++)
         iov[i] = (struct iovec){(void *)(uintptr_t)h->slice[i].p, h->slice[i].n};
     return h->n_slices;

@@ -1,8 +1,8 @@
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "io/h2_int.h"
 
+#define GRPC_UNKNOWN 2 /* what a status that cannot be read counts as */
 #define NV(name_, value_) h2_nv(name_, sizeof(name_) - 1, value_, strlen(value_))
 
 static nghttp2_nv h2_nv(const char *name, size_t name_n, const char *value, size_t value_n)
@@ -58,6 +58,7 @@ void h2_stream_free(slim_stream *s)
 {
     slim_h2 *h = s->h;
 
+    s->finishing = s->body_done = true; /* what the user says now has nowhere to go */
     end_event(s, SLIM_END_RESET);
     if (s->opened || !h->cfg.server)
         h->cfg.events->gone(s);
@@ -81,35 +82,77 @@ void h2_stream_free(slim_stream *s)
 
 /* ---- headers ---- */
 
-static void copy_value(char *out, size_t cap, slim_bytes v) { snprintf(out, cap, "%.*s", (int)(v.n < cap ? v.n : cap - 1), (const char *)v.p); }
+static void copy_value(char *out, size_t cap, slim_bytes v)
+{
+    snprintf(out, cap, "%.*s", (int)(v.n < cap ? v.n : cap - 1), (const char *)v.p);
+}
 
-static bool name_is(slim_bytes name, const char *text) { return name.n == strlen(text) && memcmp(name.p, text, name.n) == 0; }
+static bool name_is(slim_bytes name, const char *text)
+{
+    return name.n == strlen(text) && memcmp(name.p, text, name.n) == 0;
+}
+
+static int hex_digit(uint8_t c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* What is no valid escape stands for itself; control characters become blanks, since the text goes into logs. */
+static void percent_decode(slim_bytes v, char *out, size_t cap)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < v.n && n + 1 < cap; i++) {
+        uint8_t c = v.p[i];
+
+        if (c == '%' && v.n - i > 2 && hex_digit(v.p[i + 1]) >= 0 && hex_digit(v.p[i + 2]) >= 0) {
+            c = (uint8_t)(hex_digit(v.p[i + 1]) << 4 | hex_digit(v.p[i + 2]));
+            i += 2;
+        }
+        out[n++] = c < 0x20 || c == 0x7f ? ' ' : (char)c;
+    }
+    out[n] = '\0';
+}
+
+/* A decimal of at most four digits. */
+static int number_of(slim_bytes v, int otherwise)
+{
+    int out = 0;
+
+    if (v.n == 0 || v.n > 4)
+        return otherwise;
+    for (size_t i = 0; i < v.n; i++) {
+        if (v.p[i] < '0' || v.p[i] > '9')
+            return otherwise;
+        out = out * 10 + (v.p[i] - '0');
+    }
+    return out;
+}
 
 void h2_stream_header(slim_stream *s, slim_bytes name, slim_bytes value)
 {
-    char number[16];
-
     if (s->h->cfg.server) {
         if (name_is(name, ":path")) {
             s->path_ok = slim_bytes_eq(value, slim_bytes_str(s->h->cfg.path));
-        } else if (name_is(name, "grpc-encoding")) {
+        } else if (name_is(name, "grpc-encoding") && s->encoding[0] == '\0') {
             s->encoding_bad = !name_is(value, "identity");
             copy_value(s->encoding, sizeof(s->encoding), value);
         }
         return;
     }
-    if (name_is(name, ":status")) {
-        copy_value(number, sizeof(number), value);
-        s->http_status = atoi(number);
-    } else if (name_is(name, "grpc-status")) {
-        copy_value(number, sizeof(number), value);
-        s->grpc_status = atoi(number);
-    } else if (name_is(name, "grpc-message")) {
-        copy_value(s->message, sizeof(s->message), value);
-    }
+    if (name_is(name, ":status"))
+        s->http_status = number_of(value, 0);
+    else if (name_is(name, "grpc-status"))
+        s->grpc_status = number_of(value, GRPC_UNKNOWN);
+    else if (name_is(name, "grpc-message"))
+        percent_decode(value, s->message, sizeof(s->message));
 }
 
-/* grpc-message is percent-encoded: everything but printable ASCII, and the percent sign itself. blank: as tonic, blanks and backticks too. */
+/* grpc-message is percent-encoded: everything but printable ASCII, and the percent sign itself. blank: as tonic, blanks and
+ * backticks too. */
 static void percent_encode(const char *text, char *out, size_t cap)
 {
     static const char hex[] = "0123456789ABCDEF";
@@ -129,7 +172,10 @@ static void percent_encode(const char *text, char *out, size_t cap)
     out[n] = '\0';
 }
 
-static const char *date_of(const slim_h2 *h) { return h->cfg.http_date != NULL ? h->cfg.http_date : "Thu, 01 Jan 1970 00:00:00 GMT"; }
+static const char *date_of(const slim_h2 *h)
+{
+    return h->cfg.http_date != NULL ? h->cfg.http_date : "Thu, 01 Jan 1970 00:00:00 GMT";
+}
 
 /* A response of headers alone, with END_STREAM. */
 static void refuse(slim_stream *s)
@@ -238,6 +284,12 @@ static bool keep(slim_stream *s, slim_bytes in)
 {
     slim_h2 *h = s->h;
 
+    /* A stream that is paused again and again never runs empty: what it took makes room once it is the larger part. */
+    if (s->kept_at > 0 && s->kept_cap - s->kept_n < in.n && s->kept_at >= s->kept_n - s->kept_at) {
+        memmove(s->kept, s->kept + s->kept_at, s->kept_n - s->kept_at);
+        s->kept_n -= s->kept_at;
+        s->kept_at = 0;
+    }
     if (s->kept_cap - s->kept_n < in.n) {
         size_t cap = s->kept_cap == 0 ? 4096 : s->kept_cap * 2;
         uint8_t *p;
@@ -269,18 +321,25 @@ void h2_stream_data(slim_stream *s, slim_bytes data)
         end_event(s, SLIM_END_RESET);
     }
     /* The window of what is kept is withheld: that is the back-pressure. */
-    nghttp2_session_consume_stream(h->session, s->id, data.n - in.n);
+    h2_check(h, nghttp2_session_consume_stream(h->session, s->id, data.n - in.n));
 }
 
-void slim_stream_pause(slim_stream *s) { s->paused = true; }
-bool slim_stream_paused(const slim_stream *s) { return s->paused; }
-
-static void mark_dirty(slim_h2 *h)
+void slim_stream_pause(slim_stream *s)
 {
-    if (h->dirty)
+    s->paused = true;
+}
+bool slim_stream_paused(const slim_stream *s)
+{
+    return s->paused;
+}
+
+void h2_mark_dirty(slim_h2 *h)
+{
+    /* After a feed the owner looks by itself, so that is no reason to keep silent later. */
+    if (h->dirty || h->in_feed)
         return;
     h->dirty = true;
-    if (!h->in_feed && h->cfg.events->dirty != NULL)
+    if (h->cfg.events->dirty != NULL)
         h->cfg.events->dirty(h);
 }
 
@@ -293,7 +352,7 @@ void slim_stream_resume(slim_stream *s)
     if (s->parsing || s->ended)
         return; /* the running parse goes on by itself */
     parse(s, &in, NULL);
-    nghttp2_session_consume_stream(s->h->session, s->id, before - in.n);
+    h2_check(s->h, nghttp2_session_consume_stream(s->h->session, s->id, before - in.n));
     if (!s->ended) {
         s->kept_at = s->kept_n - in.n;
         if (in.n == 0)
@@ -301,7 +360,7 @@ void slim_stream_resume(slim_stream *s)
         if (s->remote_closed && !s->paused && in.n == 0)
             h2_stream_remote_closed(s);
     }
-    mark_dirty(s->h);
+    h2_mark_dirty(s->h);
 }
 
 /* ---- sending ---- */
@@ -313,10 +372,10 @@ void h2_stream_make_ready(slim_stream *s)
         s->next_ready = s->h->ready;
         s->h->ready = s;
     }
-    mark_dirty(s->h);
+    h2_mark_dirty(s->h);
 }
 
-/* Trailers behind the last DATA; nghttp2 wants them submitted from inside the read callback. */
+/* Trailers behind the last DATA, or instead of DATA. */
 static void submit_trailers(slim_stream *s)
 {
     char number[12], encoded[H2_MESSAGE_TEXT * 3];
@@ -333,7 +392,8 @@ static void submit_trailers(slim_stream *s)
         s->h->no_memory = true;
 }
 
-ssize_t h2_stream_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length, uint32_t *flags, nghttp2_data_source *source, void *user)
+ssize_t h2_stream_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length, uint32_t *flags,
+                       nghttp2_data_source *source, void *user)
 {
     slim_stream *s = source->ptr;
     size_t n = s->out.bytes < length ? s->out.bytes : length;
@@ -356,7 +416,7 @@ void h2_stream_sent_end(slim_stream *s)
 {
     s->body_done = true;
     if (s->h->cfg.server && nghttp2_session_get_stream_remote_close(s->h->session, s->id) == 0)
-        nghttp2_submit_rst_stream(s->h->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
+        h2_check(s->h, nghttp2_submit_rst_stream(s->h->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR));
 }
 
 uint8_t *slim_stream_begin(slim_stream *s, size_t total_n, size_t inline_n)
@@ -373,6 +433,8 @@ uint8_t *slim_stream_begin(slim_stream *s, size_t total_n, size_t inline_n)
 
 slim_err slim_stream_append(slim_stream *s, slim_bytes part, slim_buf *hold)
 {
+    if (s->body_done)
+        return SLIM_E_CLOSED;
     if (slim_sendq_add(&s->out, part, hold) != SLIM_OK) {
         slim_stream_reset(s, NGHTTP2_ENHANCE_YOUR_CALM);
         return SLIM_E_NOMEM;
@@ -381,7 +443,10 @@ slim_err slim_stream_append(slim_stream *s, slim_bytes part, slim_buf *hold)
     return SLIM_OK;
 }
 
-size_t slim_stream_queued(const slim_stream *s) { return s->out.bytes; }
+size_t slim_stream_queued(const slim_stream *s)
+{
+    return s->out.bytes;
+}
 
 void slim_stream_finish(slim_stream *s, int grpc_status, const char *grpc_message)
 {
@@ -391,12 +456,17 @@ void slim_stream_finish(slim_stream *s, int grpc_status, const char *grpc_messag
     s->finish_status = grpc_status;
     if (grpc_message != NULL)
         snprintf(s->finish_message, sizeof(s->finish_message), "%s", grpc_message);
-    /* What is kept or half received has no taker any more. */
-    if (s->kept_n > s->kept_at)
-        nghttp2_session_consume_stream(s->h->session, s->id, s->kept_n - s->kept_at);
+    /* What is kept or half received has no taker any more; a running parse sees to that by itself. */
     if (!s->parsing) {
+        if (s->kept_n > s->kept_at)
+            h2_check(s->h, nghttp2_session_consume_stream(s->h->session, s->id, s->kept_n - s->kept_at));
         kept_drop(s);
         slim_grpc_reset(&s->in, s->h->cfg.purse);
+    }
+    if (s->h->cfg.server && s->out.bytes == 0 && !s->body_done) {
+        /* No DATA is left to carry them: they need no window, and a receiver that has closed it shall hear of the end. */
+        submit_trailers(s);
+        s->body_done = true;
     }
     h2_stream_make_ready(s);
 }
@@ -406,18 +476,22 @@ void slim_stream_reset(slim_stream *s, uint32_t code)
     out_drop(s);
     s->finishing = true;
     s->body_done = true;
-    nghttp2_submit_rst_stream(s->h->session, NGHTTP2_FLAG_NONE, s->id, code);
-    mark_dirty(s->h);
+    h2_check(s->h, nghttp2_submit_rst_stream(s->h->session, NGHTTP2_FLAG_NONE, s->id, code));
+    h2_mark_dirty(s->h);
 }
 
-size_t slim_stream_evacuate(slim_stream *s) { return slim_sendq_evacuate(&s->out); }
+size_t slim_stream_evacuate(slim_stream *s)
+{
+    return slim_sendq_evacuate(&s->out);
+}
 
 /* ---- calls and queries ---- */
 
-slim_err slim_h2_call(slim_h2 *h, const char *scheme, const char *authority, const char *user_agent, const slim_h2_header *headers, size_t n_headers,
-                      void *user, slim_stream **out)
+slim_err slim_h2_call(slim_h2 *h, const char *scheme, const char *authority, const char *user_agent, const slim_h2_header *headers,
+                      size_t n_headers, void *user, slim_stream **out)
 {
-    slim_stream *s = h2_stream_new(h, 0);
+    bool allowed = nghttp2_session_check_request_allowed(h->session) != 0;
+    slim_stream *s = allowed ? h2_stream_new(h, 0) : NULL;
     nghttp2_nv *nv = slim_alloc(h->cfg.mem, (8 + n_headers) * sizeof(*nv));
     nghttp2_data_provider body = {.read_callback = h2_stream_read};
     size_t n = 0;
@@ -441,7 +515,7 @@ slim_err slim_h2_call(slim_h2 *h, const char *scheme, const char *authority, con
     s->id = id;
     slim_free(h->cfg.mem, nv);
     *out = s;
-    mark_dirty(h);
+    h2_mark_dirty(h);
     return SLIM_OK;
 fail:
     slim_free(h->cfg.mem, nv);
@@ -453,12 +527,21 @@ fail:
         h->n_streams--;
         slim_free(h->cfg.mem, s);
     }
-    return SLIM_E_NOMEM;
+    return allowed ? SLIM_E_NOMEM : SLIM_E_CLOSED;
 }
 
-void slim_stream_set_user(slim_stream *s, void *user) { s->user = user; }
-void *slim_stream_user(const slim_stream *s) { return s->user; }
-slim_h2 *slim_stream_h2(const slim_stream *s) { return s->h; }
+void slim_stream_set_user(slim_stream *s, void *user)
+{
+    s->user = user;
+}
+void *slim_stream_user(const slim_stream *s)
+{
+    return s->user;
+}
+slim_h2 *slim_stream_h2(const slim_stream *s)
+{
+    return s->h;
+}
 
 int slim_stream_status(const slim_stream *s, int *http_status, const char **message)
 {

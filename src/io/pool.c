@@ -141,7 +141,10 @@ void slim_pool_port_free(slim_pool_port *port)
     slim_free(port->mem, port);
 }
 
-int slim_pool_port_fd(const slim_pool_port *port) { return port->fd; }
+int slim_pool_port_fd(const slim_pool_port *port)
+{
+    return port->fd;
+}
 
 void slim_pool_port_drain(slim_pool_port *port)
 {

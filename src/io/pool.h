@@ -1,5 +1,5 @@
-/* A few threads for calls that block (name resolution). Jobs are embedded by their owner, so nothing is allocated per job; each result comes back
- * on the owner's thread, through a port whose descriptor its ring watches. */
+/* A few threads for calls that block (name resolution). Jobs are embedded by their owner, so nothing is allocated per job; each
+ * result comes back on the owner's thread, through a port whose descriptor its ring watches. */
 #ifndef SLIM_IO_POOL_H
 #define SLIM_IO_POOL_H
 

@@ -1,6 +1,7 @@
 #include "io/resolve.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -14,7 +15,8 @@ static slim_err unix_parse(const char *text, slim_endpoint *out, char *why, size
 
     out->is_unix = true;
     if (n == 0 || n >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
-        snprintf(why, why_n, "\"%s\": a unix socket path has 1 to %zu bytes, this one has %zu", text, sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1, n);
+        snprintf(why, why_n, "\"%s\": a unix socket path has 1 to %zu bytes, this one has %zu", text,
+                 sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1, n);
         return SLIM_E_CONFIG;
     }
     snprintf(out->host, sizeof(out->host), "%.*s", (int)n, text + 7);
@@ -61,7 +63,8 @@ slim_err slim_endpoint_parse(const char *text, slim_endpoint *out, char *why, si
     end = host + strcspn(host, "/?#");
     n = (size_t)(end - host);
     if (n == 0 || n >= SLIM_HOST_MAX) {
-        snprintf(why, why_n, "\"%s\": URI parse error: a host name has 1 to %d bytes, this one has %zu", text, SLIM_HOST_MAX - 1, n);
+        snprintf(why, why_n, "\"%s\": URI parse error: a host name has 1 to %d bytes, this one has %zu", text, SLIM_HOST_MAX - 1,
+                 n);
         return SLIM_E_CONFIG;
     }
     snprintf(out->authority, sizeof(out->authority), "%.*s", (int)n, host);
@@ -70,6 +73,10 @@ slim_err slim_endpoint_parse(const char *text, slim_endpoint *out, char *why, si
 
         if (close == NULL || (close + 1 < end && close[1] != ':')) {
             snprintf(why, why_n, "\"%s\": URI parse error: an IPv6 address is written [address]:port", text);
+            return SLIM_E_CONFIG;
+        }
+        if (close == host + 1) {
+            snprintf(why, why_n, "\"%s\": URI parse error: the host is missing", text);
             return SLIM_E_CONFIG;
         }
         snprintf(out->host, sizeof(out->host), "%.*s", (int)(close - host - 1), host + 1);
@@ -119,13 +126,14 @@ static bool literal(slim_resolve *r)
 static void resolve_run(slim_job *job)
 {
     slim_resolve *r = (slim_resolve *)((char *)job - offsetof(slim_resolve, _job));
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *list = NULL;
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *list = NULL;
     char port[8];
     int rv;
 
     snprintf(port, sizeof(port), "%u", r->_endpoint.port);
     if ((rv = getaddrinfo(r->_endpoint.host, port, &hints, &list)) != 0) {
-        snprintf(r->why, sizeof(r->why), "cannot resolve \"%.80s\": %s", r->_endpoint.host, gai_strerror(rv));
+        snprintf(r->why, sizeof(r->why), "cannot resolve \"%.80s\": %s", r->_endpoint.host,
+                 rv == EAI_SYSTEM ? strerror(errno) : gai_strerror(rv));
         return;
     }
     for (const struct addrinfo *a = list; a != NULL && r->n_addresses < SLIM_ADDRESSES_MAX; a = a->ai_next) {
@@ -144,7 +152,8 @@ static void resolve_done(slim_job *job)
     r->_done(r);
 }
 
-void slim_resolve_start(slim_resolve *r, const slim_endpoint *endpoint, slim_pool *pool, slim_pool_port *port, void (*done)(slim_resolve *r))
+void slim_resolve_start(slim_resolve *r, const slim_endpoint *endpoint, slim_pool *pool, slim_pool_port *port,
+                        void (*done)(slim_resolve *r))
 {
     r->_endpoint = *endpoint;
     r->_done = done;

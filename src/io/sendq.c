@@ -3,7 +3,10 @@
 #define CHUNK_MIN_BYTES 2048u
 #define CHUNK_MAX_BYTES 32768u
 
-static slim_slice *slice_at(const slim_sendq *q, uint32_t i) { return &q->ring[(q->head + i) & (q->cap - 1)]; }
+static slim_slice *slice_at(const slim_sendq *q, uint32_t i)
+{
+    return &q->ring[(q->head + i) & (q->cap - 1)];
+}
 
 static slim_err ring_grow(slim_sendq *q)
 {

@@ -1,5 +1,5 @@
-/* The egress byte queue of a stream: short messages back to back in chunks of contiguous memory, long parts by reference. Taken slices
- * carry references of their own, so the queue may go while they are on the wire. */
+/* The egress byte queue of a stream: short messages back to back in chunks of contiguous memory, long parts by reference. Taken
+ * slices carry references of their own, so the queue may go while they are on the wire. */
 #ifndef SLIM_IO_SENDQ_H
 #define SLIM_IO_SENDQ_H
 
@@ -19,7 +19,7 @@ typedef struct slim_sendq {
     slim_mem *mem;
     slim_slice *ring; /* power of two */
     uint32_t cap, head, n;
-    slim_buf *chunk;  /* the one that is being filled */
+    slim_buf *chunk; /* the one that is being filled */
     size_t chunk_used;
     size_t next_chunk; /* grows while the queue is busy */
     size_t bytes;
