@@ -32,7 +32,7 @@ static slim_err block_grow(slim_grpc *g, size_t n, slim_mem *m, slim_purse *purs
         cap = g->need;
     if ((bigger = slim_block_new(m, cap)) == NULL)
         return SLIM_E_NOMEM;
-    if (g->got > 0)
+    if (g->block != NULL)
         memcpy(bigger->mem, g->block->mem, g->got);
     block_drop(g, purse);
     g->block = bigger;
