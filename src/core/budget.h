@@ -4,12 +4,28 @@
 #define SLIM_CORE_BUDGET_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct slim_budget {
     _Atomic int64_t used_bytes; /* +- SLIM_PURSE_STEP per worker */
     int64_t limit_bytes;
+    _Atomic int64_t promised_bytes; /* receive windows that peers may fill */
 } slim_budget;
+
+/* A window is a promise of memory. Makes it when the sum of all stays within max_bytes. */
+static inline bool slim_budget_promise_xt(slim_budget *b, int64_t bytes, int64_t max_bytes)
+{
+    if (atomic_fetch_add_explicit(&b->promised_bytes, bytes, memory_order_relaxed) + bytes <= max_bytes)
+        return true;
+    atomic_fetch_sub_explicit(&b->promised_bytes, bytes, memory_order_relaxed);
+    return false;
+}
+
+static inline void slim_budget_release_xt(slim_budget *b, int64_t bytes)
+{
+    atomic_fetch_sub_explicit(&b->promised_bytes, bytes, memory_order_relaxed);
+}
 
 typedef struct slim_purse {
     slim_budget *budget;

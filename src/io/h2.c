@@ -63,12 +63,18 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
             s->header_bytes = 0;
         return 0;
     }
-    if (h->n_streams >= h->cfg.max_streams) {
+    /* The connection's first stream has its promise already. */
+    if (h->n_streams >= h->cfg.max_streams ||
+        (h->n_streams > 0 && !slim_budget_promise_xt(h->cfg.purse->budget, h->cfg.stream_window_bytes, h->cfg.purse->budget->limit_bytes))) {
         h2_check(h, nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM));
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
-    if ((s = h2_stream_new(h, frame->hd.stream_id)) == NULL)
+    if ((s = h2_stream_new(h, frame->hd.stream_id)) == NULL) {
+        if (h->n_streams > 0)
+            slim_budget_release_xt(h->cfg.purse->budget, h->cfg.stream_window_bytes);
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    }
+    s->promised = h->n_streams > 1;
     nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, s);
     return 0;
 }
@@ -233,6 +239,18 @@ out:
     return rv;
 }
 
+/* While windows of all connections together are below half of the budget, as configured; then the least that is usual. */
+static void window_promise(slim_h2 *h)
+{
+    slim_budget *b = h->cfg.purse->budget;
+
+    if (h->cfg.stream_window_bytes > NGHTTP2_INITIAL_WINDOW_SIZE && !slim_budget_promise_xt(b, h->cfg.stream_window_bytes, b->limit_bytes / 2))
+        h->cfg.stream_window_bytes = NGHTTP2_INITIAL_WINDOW_SIZE;
+    else if (h->cfg.stream_window_bytes > NGHTTP2_INITIAL_WINDOW_SIZE)
+        return;
+    slim_budget_promise_xt(b, h->cfg.stream_window_bytes, INT64_MAX);
+}
+
 slim_h2 *slim_h2_new(const slim_h2_config *cfg, void *user)
 {
     slim_h2 *h = slim_zalloc(cfg->mem, 1, sizeof(*h));
@@ -242,8 +260,10 @@ slim_h2 *slim_h2_new(const slim_h2_config *cfg, void *user)
     h->cfg = *cfg;
     h->user = user;
     h->mem = (nghttp2_mem){cfg->mem, mem_malloc, mem_free, mem_calloc, mem_realloc};
+    window_promise(h);
     if (session_open(h) != 0) {
         nghttp2_session_del(h->session);
+        slim_budget_release_xt(cfg->purse->budget, h->cfg.stream_window_bytes);
         slim_free(cfg->mem, h);
         return NULL;
     }
@@ -260,6 +280,7 @@ void slim_h2_free(slim_h2 *h)
         h2_stream_free(s);
     }
     h2_out_clear(h);
+    slim_budget_release_xt(h->cfg.purse->budget, h->cfg.stream_window_bytes);
     nghttp2_session_del(h->session);
     slim_free(h->cfg.mem, h);
 }
@@ -352,13 +373,5 @@ void slim_h2_goaway(slim_h2 *h, uint32_t code)
 {
     h2_check(h, nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->session), code,
                                       NULL, 0));
-    h2_mark_dirty(h);
-}
-
-void slim_h2_set_stream_window(slim_h2 *h, uint32_t bytes)
-{
-    nghttp2_settings_entry iv = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, bytes};
-
-    h2_check(h, nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, &iv, 1));
     h2_mark_dirty(h);
 }

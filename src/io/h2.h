@@ -44,7 +44,7 @@ struct slim_h2_events {
 typedef struct slim_h2_config {
     bool server;
     const char *path;                 /* "/dataplane.proto.v1.DataPlaneService/OpenChannel" */
-    uint32_t stream_window_bytes;     /* 1 MiB as server, 2 MiB as client */
+    uint32_t stream_window_bytes;     /* 1 MiB as server, 2 MiB as client; 64 KiB when the budget does not bear more */
     uint32_t connection_window_bytes; /* larger than the sum of busy streams */
     uint32_t max_frame_bytes;         /* announced; 16384 is not put into SETTINGS when announce_frame is false */
     bool announce_frame;
@@ -92,9 +92,6 @@ bool slim_h2_ping(slim_h2 *h);
 bool slim_h2_ping_pending(const slim_h2 *h);
 /* Queues GOAWAY(code); existing streams go on. */
 void slim_h2_goaway(slim_h2 *h, uint32_t code);
-/* Announces another receive window: new streams start with it, and that of live ones moves by the difference (RFC 9113, 6.9.2),
- * below zero if need be. */
-void slim_h2_set_stream_window(slim_h2 *h, uint32_t bytes);
 
 /* Client: starts the call. headers: name, value pairs added to the standard ones (lower case). E_NOMEM, E_CLOSED. */
 typedef struct slim_h2_header {

@@ -76,6 +76,8 @@ void h2_stream_free(slim_stream *s)
     if (s->next != NULL)
         s->next->prev = s->prev;
     h->n_streams--;
+    if (s->promised)
+        slim_budget_release_xt(h->cfg.purse->budget, h->cfg.stream_window_bytes);
     out_drop(s);
     slim_free(h->cfg.mem, s);
 }
@@ -296,6 +298,9 @@ static bool keep(slim_stream *s, slim_bytes in)
 
         while (cap < s->kept_n + in.n)
             cap *= 2;
+        /* No more can come than the window. */
+        if (cap > h->cfg.stream_window_bytes && s->kept_n + in.n <= h->cfg.stream_window_bytes)
+            cap = h->cfg.stream_window_bytes;
         if ((p = slim_resize(h->cfg.mem, s->kept, cap)) == NULL)
             return false;
         slim_purse_add(h->cfg.purse, (int64_t)(cap - s->kept_cap));

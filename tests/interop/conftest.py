@@ -38,11 +38,11 @@ def started(request, folder):
 def make_node(folder, started):
     """make_node(label="hub", servers=[...], clients=[...], kind=None, start=True) -> Node"""
 
-    def make(label="hub", servers=None, clients=None, kind=None, start=True, **service):
+    def make(label="hub", servers=None, clients=None, kind=None, start=True, arguments=(), **service):
         dataplane = {"servers": servers if servers is not None else [server(f"127.0.0.1:{free_port()}")]}
         if clients:
             dataplane["clients"] = clients
-        node = Node(folder, label, dataplane, kind, **service)
+        node = Node(folder, label, dataplane, kind, arguments, **service)
         started.append(node)
         if start:
             node.start()

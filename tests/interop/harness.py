@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -111,8 +112,8 @@ class Process:
 class Node:
     """A node from a YAML file. It can be stopped and started again on the same ports."""
 
-    def __init__(self, folder, label, dataplane, kind=None, **service):
-        self.folder, self.label, self.kind = folder, label, kind
+    def __init__(self, folder, label, dataplane, kind=None, arguments=(), **service):
+        self.folder, self.label, self.kind, self.arguments = folder, label, kind, arguments
         self.endpoints = [entry["endpoint"] for entry in dataplane.get("servers", [])]
         self.config = folder / f"{label}.yaml"
         document = {"tracing": {"log_level": os.environ.get("SLIM_NODE_LOG", "info")}, "runtime": {"drain_timeout": "2s"},
@@ -121,7 +122,7 @@ class Node:
         self.process = None
 
     def start(self, wait=True):
-        self.process = Process([*node_command(self.kind), "--config", str(self.config)], self.folder / f"{self.label}.log",
+        self.process = Process([*node_command(self.kind), "--config", str(self.config), *self.arguments], self.folder / f"{self.label}.log",
                                stdin=subprocess.DEVNULL)
         if wait:
             self.wait_ready()
@@ -161,6 +162,10 @@ class Node:
     @property
     def pid(self):
         return self.process.child.pid
+
+    def resident_mib(self):
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s*(\d+) kB", status)[1]) / 1024
 
 
 class PeerError(Exception):

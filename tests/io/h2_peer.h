@@ -206,7 +206,7 @@ static inline long peer_finish(peer *p, int64_t *charged)
         slim_h2_free(p->h);
     if (p->kept != NULL)
         slim_buf_unref(p->kept);
-    *charged = peer_charged(p);
+    *charged = peer_charged(p) + p->budget.promised_bytes;
     buffer_free(&p->in);
     buffer_free(&p->out);
     buffer_free(&p->log);

@@ -400,30 +400,58 @@ Test(h2_flow, more_than_the_window_ends_the_connection)
     peer_done(&p);
 }
 
-Test(h2_flow, window_changes_apply_to_live_streams)
+/* The window that the SETTINGS of a new connection announce. */
+static uint32_t announced_window(peer *p)
 {
-    peer p;
-    slim_stream *s = peer_server(&p);
-    uint8_t *zeros = calloc(1, 100000);
     frame f;
 
-    slim_stream_pause(s);
-    p.dirty = 0;
-    slim_h2_set_stream_window(p.h, 65536);
-    cr_assert_eq(p.dirty, 1);
-    peer_pull(&p);
-    cr_assert(peer_next(&p, &f) && f.type == F_SETTINGS && f.n == 6 && f.p[1] == 4 && frame_u32(&f, 2) == 65536);
-    put_frame(&p.in, F_SETTINGS, ACK, 0, NULL, 0);
-    put_data(&p.in, 1, 0, slim_bytes_of(zeros, 65536));
+    peer_pull(p);
+    cr_assert(peer_find(p, F_SETTINGS, &f));
+    for (size_t i = 0; i + 6 <= f.n; i += 6)
+        if (f.p[i + 1] == 4)
+            return frame_u32(&f, i + 2);
+    return 0;
+}
+
+Test(h2_flow, windows_are_promised_from_the_budget)
+{
+    static slim_budget shared = {.limit_bytes = 4 << 20};
+    peer p[4];
+
+    for (int i = 0; i < 4; i++) {
+        peer_prepare(&p[i], true);
+        p[i].purse.budget = &shared;
+        cr_assert(peer_start(&p[i]));
+        /* Half of the budget is for whole windows. */
+        cr_expect_eq(announced_window(&p[i]), i < 2 ? 1u << 20 : 65535u);
+    }
+    cr_assert_eq(shared.promised_bytes, 2 * (1 << 20) + 2 * 65535);
+    for (int i = 0; i < 4; i++)
+        peer_done(&p[i]);
+    cr_assert_eq(shared.promised_bytes, 0);
+}
+
+Test(h2_flow, further_streams_need_a_promise_of_their_own)
+{
+    peer p;
+    frame f;
+
+    peer_server(&p);
+    p.budget.limit_bytes = 2 << 20;
+    cr_assert_eq(p.budget.promised_bytes, 1 << 20);
+    put_call(&p.in, 3, 0);
+    peer_feed(&p);
+    cr_assert_eq(p.budget.promised_bytes, 2 << 20);
+    put_call(&p.in, 5, 0);
     peer_feed(&p);
     peer_pull(&p);
-    cr_assert_not(peer_find(&p, F_RST, &f));
-    put_data(&p.in, 1, 0, slim_bytes_of(zeros, 1));
+    cr_assert(peer_find(&p, F_RST, &f) && f.id == 5 && frame_u32(&f, 0) == NGHTTP2_REFUSED_STREAM);
+    put_u32(&p.in, F_RST, 3, NGHTTP2_CANCEL);
     peer_feed(&p);
-    peer_pull(&p);
-    p.out_at = 0;
-    cr_assert(peer_find(&p, F_RST, &f));
-    free(zeros);
+    cr_assert_eq(p.budget.promised_bytes, 1 << 20);
+    put_call(&p.in, 7, 0);
+    peer_feed(&p);
+    cr_assert_eq(p.n_streams, 3);
     peer_done(&p);
 }
 

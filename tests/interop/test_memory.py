@@ -1,0 +1,61 @@
+"""What messages on their way hold is bounded for the whole process, however many write to a receiver that does not read."""
+import os
+import resource
+
+import pytest
+
+from harness import UPSTREAM
+from wire import dial, encode, grpc, name
+
+PUBLISHERS = int(os.environ.get("SLIM_PUBLISHERS", "250"))
+LIMIT_MIB = 64
+# Code, tables, receive buffers, and what the allocator keeps.
+OTHER_MIB = 80
+SIZE = 10_000
+
+
+def fill(link, message):
+    """Sends until the node takes no more; how many messages went out whole."""
+    machine, sent = link.connection.h2, 0
+    while True:
+        if machine.local_flow_control_window(link.id) < len(message):
+            if not link.connection.pump(0.02):
+                return sent
+            continue
+        link.send_bytes(message)
+        sent += 1
+
+
+@pytest.mark.skipif(UPSTREAM, reason="upstream has no limit")
+@pytest.mark.timeout(300)
+def test_many_publishers_to_a_stalled_receiver(make_node):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    node = make_node(arguments=("--memory", str(LIMIT_MIB)))
+    at = node.endpoints[0]
+    slow = dial(at, window=65535, hold=True)
+    slow.subscribed(name("org/ns/slow", 1))
+    asker, answerer = dial(at), dial(at)
+    answerer.subscribed(name("org/ns/other", 1))
+    before = node.resident_mib()
+    publishers, sent = [], {}
+    for number in range(PUBLISHERS):
+        link = dial(at)
+        publishers.append(link)
+        blob = number.to_bytes(4, "big") + bytes(SIZE)
+        sent[number] = fill(link, grpc(encode(link.publication(name("org/ns/slow", 1), blob))))
+    grown = node.resident_mib() - before
+    total = sum(sent.values()) * SIZE / 2**20
+    print(f"{PUBLISHERS} publishers, {total:.1f} MiB taken, {grown:.1f} MiB more resident")
+    assert total > LIMIT_MIB / 4, "the test holds too little to say anything"
+    assert grown < LIMIT_MIB + OTHER_MIB
+    for number in range(50):
+        asker.publish(name("org/ns/other", 1), bytes([number]))
+        assert answerer.received() == bytes([number])
+    # Nothing of it is lost once the receiver reads again.
+    slow.release()
+    got = dict.fromkeys(sent, 0)
+    for _ in range(sum(sent.values())):
+        got[int.from_bytes(slow.received(30)[:4], "big")] += 1
+    assert got == sent
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
