@@ -8,7 +8,8 @@ from harness import UPSTREAM
 from wire import dial, encode, grpc, name
 
 PUBLISHERS = int(os.environ.get("SLIM_PUBLISHERS", "250"))
-LIMIT_MIB = 64
+# A window of 64 KiB for each must fit beside the whole ones, or new links are refused.
+LIMIT_MIB = 64 + PUBLISHERS // 8
 # Code, tables, receive buffers, and what the allocator keeps.
 OTHER_MIB = 80
 SIZE = 10_000
