@@ -264,7 +264,7 @@ slim_err cfg_number(cfg_reader *r, const cfg_path *p, const cfg_node *n, uint64_
 slim_err cfg_duration(cfg_reader *r, const cfg_path *p, const cfg_node *n, uint64_t *ns)
 {
     static const char wanted[] = "a duration like \"1m30s\" (units ns us ms s m h d w y)";
-    const char *text;
+    const char *text = "";
     slim_err e;
 
     if (type_of(r, n) != SCALAR_STRING)
