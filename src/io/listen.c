@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define DEFAULT_BACKLOG 4096
@@ -20,6 +21,7 @@
 #define TOP_DESCRIPTOR (1u << 18)
 /* How many numbers below the top may be taken by other listeners. */
 #define TOP_TRIES 1024
+#define WAIT_STEP_MS 20
 
 /* The socket files we made, known by their inode: one that was replaced since is not ours any more. */
 typedef struct unix_file {
@@ -208,6 +210,21 @@ static slim_err file_remember(int fd, const char *path)
     return SLIM_OK;
 }
 
+static int bind_patiently(int s, const address *a, uint32_t patience_ms)
+{
+    const struct timespec step = {0, WAIT_STEP_MS * 1000000};
+
+    for (uint32_t waited = 0;; waited += WAIT_STEP_MS) {
+        if (a->any.sa_family == AF_UNIX)
+            stale_unlink(a);
+        if (bind(s, &a->any, a->len) == 0)
+            return 0;
+        if (errno != EADDRINUSE || waited >= patience_ms)
+            return -1;
+        nanosleep(&step, NULL);
+    }
+}
+
 slim_err slim_listen_open(const slim_listen_config *cfg, int *fd, char *bound, size_t bound_n, char *why, size_t why_n)
 {
     const char *verb = "socket";
@@ -221,14 +238,12 @@ slim_err slim_listen_open(const slim_listen_config *cfg, int *fd, char *bound, s
         return e;
     if ((s = socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0)
         goto fail;
-    if (a.any.sa_family == AF_UNIX) {
-        stale_unlink(&a);
-    } else {
+    if (a.any.sa_family != AF_UNIX) {
         setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
         setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     }
     verb = "cannot bind";
-    if (bind(s, &a.any, a.len) < 0)
+    if (bind_patiently(s, &a, cfg->patience_ms) < 0)
         goto fail;
     verb = "cannot listen";
     if (listen(s, cfg->backlog > 0 ? cfg->backlog : DEFAULT_BACKLOG) < 0)

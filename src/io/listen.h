@@ -11,6 +11,8 @@
 typedef struct slim_listen_config {
     const char *endpoint; /* "IP:port", "[v6]:port", "unix:///path" (cut at ? or #; a stale socket file is unlinked) */
     int backlog;          /* 0: 4096 */
+    uint32_t patience_ms; /* how long an address in use is waited for: the ring of a killed process lets go of its listener only when
+                           * the process is gone already, and who starts it again at once would fail */
 } slim_listen_config;
 
 /* *fd: listening, non-blocking, close-on-exec, at the top of RLIMIT_NOFILE. Accepted sockets inherit TCP_NODELAY. bound: the real

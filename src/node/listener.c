@@ -11,6 +11,7 @@
 /* Given back at once, so it only has to exceed what all busy streams of one connection may have under way. */
 #define CONNECTION_WINDOW_BYTES (16u * 1024 * 1024)
 #define STREAMS_MAX 100u
+#define BIND_PATIENCE_MS 3000u
 
 typedef struct x_socket {
     slim_xrec rec;
@@ -149,7 +150,7 @@ slim_err slim_listener_open(slim_hub *h, const slim_hub_server *s, slim_listener
         .closed = conn_closed,
     };
     slim_conn_config_ready(&l->conn);
-    if ((e = slim_listen_open(&(slim_listen_config){s->endpoint, 0}, &l->fd, l->bound, sizeof(l->bound), why, why_n)) != SLIM_OK)
+    if ((e = slim_listen_open(&(slim_listen_config){s->endpoint, 0, BIND_PATIENCE_MS}, &l->fd, l->bound, sizeof(l->bound), why, why_n)) != SLIM_OK)
         goto fail;
     m->mail.run = start;
     m->l = l;

@@ -198,7 +198,7 @@ static inline int listener(struct sockaddr_storage *at, socklen_t *len)
     char bound[128], why[256];
     int fd;
 
-    cr_assert_eq(slim_listen_open(&(slim_listen_config){"127.0.0.1:0", 0}, &fd, bound, sizeof(bound), why, sizeof(why)), SLIM_OK,
+    cr_assert_eq(slim_listen_open(&(slim_listen_config){"127.0.0.1:0", 0, 0}, &fd, bound, sizeof(bound), why, sizeof(why)), SLIM_OK,
                  "%s", why);
     *len = sizeof(*at);
     cr_assert_eq(getsockname(fd, (struct sockaddr *)at, len), 0);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,7 @@ static opened open_at(const char *endpoint)
 {
     opened o;
 
-    o.e = slim_listen_open(&(slim_listen_config){endpoint, 0}, &o.fd, o.bound, sizeof(o.bound), o.why, sizeof(o.why));
+    o.e = slim_listen_open(&(slim_listen_config){endpoint, 0, 0}, &o.fd, o.bound, sizeof(o.bound), o.why, sizeof(o.why));
     return o;
 }
 
@@ -264,4 +265,36 @@ Test(listen, limit_is_raised)
     getrlimit(RLIMIT_NOFILE, &limit);
     cr_assert_eq(limit.rlim_cur, hard < 262144 ? hard : 262144);
     cr_assert_eq(slim_nofile_raise(), limit.rlim_cur);
+}
+
+static void *close_later(void *fd)
+{
+    usleep(100000);
+    slim_listen_close(*(int *)fd);
+    return NULL;
+}
+
+/* As after a kill, when the kernel takes a moment to close what the dead process listened on. */
+static void waits_for(const char *endpoint)
+{
+    opened first = open_at(endpoint), second = {.fd = -1};
+    pthread_t thread;
+
+    expect_ok(&first);
+    cr_assert_eq(pthread_create(&thread, NULL, close_later, &first.fd), 0);
+    second.e = slim_listen_open(&(slim_listen_config){first.bound, 0, 20000}, &second.fd, second.bound, sizeof(second.bound), second.why,
+                                sizeof(second.why));
+    pthread_join(thread, NULL);
+    expect_ok(&second);
+    cr_assert_str_eq(second.bound, first.bound);
+    slim_listen_close(second.fd);
+}
+
+Test(listen, waits_for_an_address_that_becomes_free)
+{
+    char endpoint[64];
+
+    waits_for("127.0.0.1:0");
+    snprintf(endpoint, sizeof(endpoint), "unix:///tmp/slim-listen-wait-%d", (int)getpid());
+    waits_for(endpoint);
 }

@@ -47,7 +47,7 @@ BACKEND_TEST(connects_and_is_refused)
     cr_assert_eq(c.connected, -ENOENT);
     leave(&w, &c);
 
-    cr_assert_eq(slim_listen_open(&(slim_listen_config){endpoint, 0}, &l, bound, sizeof(bound), why, sizeof(why)), SLIM_OK, "%s",
+    cr_assert_eq(slim_listen_open(&(slim_listen_config){endpoint, 0, 0}, &l, bound, sizeof(bound), why, sizeof(why)), SLIM_OK, "%s",
                  why);
     conn_init(&c);
     cr_assert_not_null(c.s = slim_ring_connect(w.r, (struct sockaddr *)&un, sizeof(un), &c));
