@@ -11,6 +11,9 @@
 #define PLAIN_BLOCK_BYTES 16384u
 /* How long an ended connection may wait for the peer's FIN, so that our last bytes are not lost to a reset. */
 #define LINGER_NS 200000000u
+/* How long an ended connection may take nothing of what it is still owed: after an error of the peer, and after an orderly end. */
+#define FLUSH_FAILED_NS 10000000000u
+#define FLUSH_NS 120000000000u
 /* A receive of this size means that data streams: the kernel acknowledges it in time by itself. */
 #define STREAMING_BYTES 16384
 
@@ -193,8 +196,8 @@ static void conn_arm(slim_conn *c)
         if (conn_idle_due(c) < due)
             due = conn_idle_due(c);
         break;
+    case CONN_FLUSHING: due = now + (c->patient ? FLUSH_NS : FLUSH_FAILED_NS); break;
     case CONN_LINGERING: due = now + LINGER_NS; break;
-    case CONN_FLUSHING:
     case CONN_CLOSED: break;
     }
     if (due != SLIM_TIMERS_NEVER)
@@ -360,8 +363,8 @@ static void conn_timer(slim_timer *timer, uint64_t now_ns)
         conn_arm(c);
         conn_mark_dirty(c);
         return;
+    case CONN_FLUSHING: slim_conn_abort(c, SLIM_E_TIMEOUT, "the peer does not take what is left for it"); return;
     case CONN_LINGERING: slim_conn_abort(c, SLIM_OK, ""); return;
-    case CONN_FLUSHING:
     case CONN_CLOSED: return;
     }
 }
@@ -456,6 +459,8 @@ static void conn_sent(slim_conn *c, int res)
         return;
     }
     c->io->bytes_out += (size_t)res;
+    if (c->state == CONN_FLUSHING)
+        conn_arm(c);
     if (c->tls == NULL)
         slim_h2_sent(c->h2, (size_t)res);
     for (size_t left = (size_t)res; c->iov_at < c->n_iov; c->iov_at++) {
@@ -585,8 +590,12 @@ static void conn_send_next(slim_conn *c)
         conn_submit(c);
         return;
     }
-    if (c->state == CONN_OPEN && slim_h2_finished(c->h2))
+    if (c->state == CONN_OPEN && slim_h2_finished(c->h2)) {
+        if (slim_h2_failed(c->h2))
+            conn_fail(c, SLIM_E_PROTOCOL, slim_h2_why(c->h2));
         c->state = CONN_FLUSHING;
+        conn_arm(c);
+    }
     if (c->state == CONN_FLUSHING && !(c->patient && slim_h2_owes(c->h2))) {
         if (c->tls != NULL && !c->said_goodbye) {
             c->said_goodbye = true;
