@@ -24,8 +24,8 @@ static void conn_ready(slim_conn *c)
 {
     bench_link *l = slim_conn_user(c);
 
-    if (slim_h2_call(slim_conn_h2(c), l->target->tls != NULL ? "https" : "http", l->target->endpoint.authority, "slimbench", NULL, 0, l,
-                     &l->stream) != SLIM_OK)
+    if (slim_h2_call(slim_conn_h2(c), l->target->tls != NULL ? "https" : "http", l->target->endpoint.authority, "slimbench", NULL,
+                     0, l, &l->stream) != SLIM_OK)
         slim_conn_abort(c, SLIM_E_NOMEM, "out of memory");
     slim_conn_set_idle(c, false);
 }
@@ -112,7 +112,8 @@ static void on_end(slim_stream *s, slim_stream_end why)
 
     if (l->conn == NULL)
         return;
-    snprintf(text, sizeof(text), "the node ended the call: HTTP %d, grpc-status %d%s%s", http, status, message[0] != '\0' ? ": " : "", message);
+    snprintf(text, sizeof(text), "the node ended the call: HTTP %d, grpc-status %d%s%s", http, status,
+             message[0] != '\0' ? ": " : "", message);
     link_over(l, text);
     slim_conn_close(l->conn);
 }
@@ -206,7 +207,10 @@ bool bench_link_subscribe(bench_link *l, const slim_name *name, bool unsubscribe
     return bench_link_send(l, slim_bytes_of(head, n));
 }
 
-size_t bench_link_queued(const bench_link *l) { return l->stream != NULL ? slim_stream_queued(l->stream) : 0; }
+size_t bench_link_queued(const bench_link *l)
+{
+    return l->stream != NULL ? slim_stream_queued(l->stream) : 0;
+}
 
 void bench_link_close(bench_link *l)
 {
@@ -222,7 +226,8 @@ void bench_name(slim_name *out, const char *a, const char *b, const char *c, uin
 {
     const char *parts[3] = {a, b, c};
 
-    *out = (slim_name){.present = true, .has_name = true, .has_id = id != 0, .has_str = true, .id = id != 0 ? (slim_id){0, id} : SLIM_ID_NULL};
+    *out = (slim_name){
+        .present = true, .has_name = true, .has_id = id != 0, .has_str = true, .id = id != 0 ? (slim_id){0, id} : SLIM_ID_NULL};
     for (int i = 0; i < 3; i++) {
         out->str[i] = slim_bytes_str(parts[i]);
         out->key.c[i] = slim_component_hash(out->str[i]);

@@ -15,7 +15,10 @@ static uint8_t *put_number(uint8_t *p, unsigned number, uint64_t v)
     return slim_varint_put(p, v);
 }
 
-static size_t part_size(size_t n) { return 1 + slim_varint_size(n) + n; }
+static size_t part_size(size_t n)
+{
+    return 1 + slim_varint_size(n) + n;
+}
 
 /* A Name message, into out of at least 256 bytes. */
 static size_t name_encode(const slim_name *n, uint8_t *out)
@@ -47,8 +50,8 @@ static size_t message_encode(bench_message *m, const slim_name *source, const sl
     static const char version[] = "3.4.6", type[] = "msg";
     uint8_t from[256], to[256], *p = m->bytes;
     size_t from_n = name_encode(source, from), to_n = name_encode(destination, to);
-    size_t header = part_size(from_n) + part_size(to_n) + (m->identity_n > 0 ? part_size(m->identity_n) : 0) + 1 + slim_varint_size(fanout) +
-                    part_size(sizeof(version) - 1) + 2 + 2 + part_size(SLIM_MAC_TAG_BYTES);
+    size_t header = part_size(from_n) + part_size(to_n) + (m->identity_n > 0 ? part_size(m->identity_n) : 0) + 1 +
+                    slim_varint_size(fanout) + part_size(sizeof(version) - 1) + 2 + 2 + part_size(SLIM_MAC_TAG_BYTES);
     size_t app = part_size(sizeof(type) - 1) + part_size(m->payload_n), content = part_size(app);
 
     p = put_part_head(p, 3, part_size(header) + part_size(sizeof(session)) + part_size(content));
@@ -79,8 +82,8 @@ static size_t message_encode(bench_message *m, const slim_name *source, const sl
     return (size_t)(p + m->payload_n - m->bytes);
 }
 
-slim_err bench_message_make(bench_message *m, slim_mem *mem, const slim_name *source, const slim_name *destination, size_t identity_n,
-                            size_t payload_n, uint32_t fanout)
+slim_err bench_message_make(bench_message *m, slim_mem *mem, const slim_name *source, const slim_name *destination,
+                            size_t identity_n, size_t payload_n, uint32_t fanout)
 {
     slim_view v;
     slim_err e;

@@ -22,8 +22,8 @@ typedef struct bench_stamp {
 } bench_stamp;
 
 /* E_NOMEM. */
-slim_err bench_message_make(bench_message *m, slim_mem *mem, const slim_name *source, const slim_name *destination, size_t identity_n,
-                            size_t payload_n, uint32_t fanout);
+slim_err bench_message_make(bench_message *m, slim_mem *mem, const slim_name *source, const slim_name *destination,
+                            size_t identity_n, size_t payload_n, uint32_t fanout);
 void bench_message_free(bench_message *m);
 /* A new token, sequence and time, signed for the link; mac may be NULL. The result borrows from m until the next stamp. */
 slim_bytes bench_message_stamp(bench_message *m, const slim_mac *mac, bench_stamp stamp);

@@ -40,8 +40,8 @@ static int wire_of_kind(slim_link_kind k)
     return k == SLIM_PEER ? 1 : k == SLIM_EDGE ? 2 : 0;
 }
 
-/* NUL bytes inside become blanks and the rest of a very long one is left out: these texts are for logs and comparisons of sane names,
- * and every link keeps them. */
+/* NUL bytes inside become blanks and the rest of a very long one is left out: these texts are for logs and comparisons of sane
+ * names, and every link keeps them. */
 static char *text_of(slim_mem *m, slim_bytes b)
 {
     size_t n = b.n < TEXT_MAX_BYTES ? b.n : TEXT_MAX_BYTES;

@@ -44,7 +44,8 @@ static bool backend_parse(const char *text, slim_ring_backend *out)
     static const struct {
         const char *name;
         slim_ring_backend backend;
-    } all[] = {{"auto", SLIM_RING_AUTO}, {"io_uring", SLIM_RING_URING}, {"io_uring-6.1", SLIM_RING_URING61}, {"epoll", SLIM_RING_EPOLL}};
+    } all[] = {
+        {"auto", SLIM_RING_AUTO}, {"io_uring", SLIM_RING_URING}, {"io_uring-6.1", SLIM_RING_URING61}, {"epoll", SLIM_RING_EPOLL}};
 
     for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
         if (strcmp(text, all[i].name) == 0) {
@@ -117,7 +118,8 @@ slim_err slim_args_parse(int argc, char **argv, const char *env_config, slim_arg
         config = env_config;
     }
     if (out->listen != NULL && config != NULL) {
-        snprintf(why, why_n, "--listen is for the built-in default; with a configuration the listeners stand in the file \"%s\"", config);
+        snprintf(why, why_n, "--listen is for the built-in default; with a configuration the listeners stand in the file \"%s\"",
+                 config);
         return SLIM_E_ARG;
     }
     out->config = config;

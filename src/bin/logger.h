@@ -1,4 +1,5 @@
-/* The daemon's log sink: lines go through a bounded ring to a thread that writes stdout, so that no worker waits for a slow reader. */
+/* The daemon's log sink: lines go through a bounded ring to a thread that writes stdout, so that no worker waits for a slow reader.
+ */
 #ifndef SLIM_BIN_LOGGER_H
 #define SLIM_BIN_LOGGER_H
 

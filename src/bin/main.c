@@ -1,4 +1,5 @@
-/* slimrouter: reads the configuration, starts the services, waits for a signal, drains. Stages, texts and exit codes follow node.md 1. */
+/* slimrouter: reads the configuration, starts the services, waits for a signal, drains. Stages, texts and exit codes follow
+ * node.md 1. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -81,9 +82,15 @@ out:
     return SLIM_OK;
 }
 
-static const char *environment(void *arg, const char *name) { return getenv(name); }
+static const char *environment(void *arg, const char *name)
+{
+    return getenv(name);
+}
 
-static void warn_line(void *arg, const char *line) { fprintf(stderr, "warning: %s\n", line); }
+static void warn_line(void *arg, const char *line)
+{
+    fprintf(stderr, "warning: %s\n", line);
+}
 
 static slim_err load(const slim_args *args, char **text, slim_cfg **cfg, slim_cfg_stage *stage, char *why, size_t why_n)
 {
@@ -108,31 +115,40 @@ static slim_err load(const slim_args *args, char **text, slim_cfg **cfg, slim_cf
                 return SLIM_E_CONFIG;
             }
         }
-        snprintf(built_in, sizeof(built_in), "services: {slim/0: {dataplane: {servers: [{endpoint: \"%s\", tls: {insecure: true}}]}}}\n", listen);
+        snprintf(built_in, sizeof(built_in),
+                 "services: {slim/0: {dataplane: {servers: [{endpoint: \"%s\", tls: {insecure: true}}]}}}\n", listen);
         src.text = built_in;
         src.n = strlen(built_in);
     }
     return slim_cfg_parse(&src, &slim_mem_libc, cfg, warn_line, NULL, stage, why, why_n);
 }
 
-static void bad_directive(void *arg, const char *directive) { fprintf(stderr, "ignoring `%s`: invalid filter directive\n", directive); }
+static void bad_directive(void *arg, const char *directive)
+{
+    fprintf(stderr, "ignoring `%s`: invalid filter directive\n", directive);
+}
 
 static void set_up_logs(const slim_cfg *cfg)
 {
-    slim_log_style_now = (slim_log_style){.color = true, .thread_names = cfg->display_thread_names, .thread_ids = cfg->display_thread_ids};
-    slim_log_configure(cfg->log_level, cfg->filters_default ? NULL : cfg->filters, cfg->filters_default ? 0 : cfg->n_filters, getenv("RUST_LOG"),
-                       bad_directive, NULL);
+    slim_log_style_now =
+        (slim_log_style){.color = true, .thread_names = cfg->display_thread_names, .thread_ids = cfg->display_thread_ids};
+    slim_log_configure(cfg->log_level, cfg->filters_default ? NULL : cfg->filters, cfg->filters_default ? 0 : cfg->n_filters,
+                       getenv("RUST_LOG"), bad_directive, NULL);
     slim_log_thread_name("main");
 }
 
 static void print_version(FILE *to)
 {
-    fprintf(to, "Version:\t%s\nBuild Date:\t%s\nGit SHA:\t%s\nProfile:\t%s\n", SLIM_VERSION, SLIM_BUILD_DATE, SLIM_GIT_SHA, SLIM_PROFILE);
+    fprintf(to, "Version:\t%s\nBuild Date:\t%s\nGit SHA:\t%s\nProfile:\t%s\n", SLIM_VERSION, SLIM_BUILD_DATE, SLIM_GIT_SHA,
+            SLIM_PROFILE);
 }
 
 /* A client that settles interrupts the wait for a signal. */
 static pthread_t main_thread;
-static void wake_main(void) { pthread_kill(main_thread, SIGUSR2); }
+static void wake_main(void)
+{
+    pthread_kill(main_thread, SIGUSR2);
+}
 
 typedef struct running {
     slim_service **services;
@@ -218,9 +234,10 @@ static int run(const slim_args *args, const slim_cfg *cfg)
     }
     slim_log(SLIM_INFO, SERVICE, "no controller configuration provided, skipping controller startup");
     if (args->config == NULL) {
-        printf("slimrouter %s listens on http://%s (plaintext, header MAC required, %s).\n", SLIM_VERSION, slim_service_endpoint(r.services[0]),
-               slim_service_backend(r.services[0]));
-        printf("Next: point a SLIM client at that address, e.g. new_insecure_client_config(\"http://%s\") of slim-bindings; stop with Ctrl-C.\n",
+        printf("slimrouter %s listens on http://%s (plaintext, header MAC required, %s).\n", SLIM_VERSION,
+               slim_service_endpoint(r.services[0]), slim_service_backend(r.services[0]));
+        printf("Next: point a SLIM client at that address, e.g. new_insecure_client_config(\"http://%s\") of slim-bindings; stop "
+               "with Ctrl-C.\n",
                slim_service_endpoint(r.services[0]));
         fflush(stdout);
     }
@@ -241,8 +258,10 @@ static int run(const slim_args *args, const slim_cfg *cfg)
         slim_log(SLIM_INFO, SIGNAL, "received signal, starting shutdown signal=%s", got == SIGINT ? "SIGINT" : "SIGTERM");
     in_time = drain_services(&r, cfg->drain_timeout_ns);
     if (!in_time && code == 0) {
-        slim_log(SLIM_WARN, RUNNER, "Service shutdown timed out timeout=%llus", (unsigned long long)(cfg->drain_timeout_ns / 1000000000u));
-        fprintf(stderr, "Error: Service shutdown timed out after %llus\n", (unsigned long long)(cfg->drain_timeout_ns / 1000000000u));
+        slim_log(SLIM_WARN, RUNNER, "Service shutdown timed out timeout=%llus",
+                 (unsigned long long)(cfg->drain_timeout_ns / 1000000000u));
+        fprintf(stderr, "Error: Service shutdown timed out after %llus\n",
+                (unsigned long long)(cfg->drain_timeout_ns / 1000000000u));
         code = 1;
     }
 out:

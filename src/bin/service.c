@@ -48,20 +48,25 @@ static slim_err tls_load(const slim_cfg_tls *t, bool server, const char *file, s
     } else if (strcmp(t->tls_version, "tls1.2") == 0) {
         c.version = 12;
     } else {
-        snprintf(why, why_n, "%s.tls_version: invalid tls version: %s; allowed are \"tls1.2\" and \"tls1.3\"", where, t->tls_version);
+        snprintf(why, why_n, "%s.tls_version: invalid tls version: %s; allowed are \"tls1.2\" and \"tls1.3\"", where,
+                 t->tls_version);
         return SLIM_E_CONFIG;
     }
     return server ? slim_tls_server_new(&c, out, why, why_n) : slim_tls_client_new(&c, out, why, why_n);
 }
 
-static bool client_uses_tls(const slim_cfg_client *c) { return strncmp(c->endpoint, "https://", 8) == 0; }
+static bool client_uses_tls(const slim_cfg_client *c)
+{
+    return strncmp(c->endpoint, "https://", 8) == 0;
+}
 
 /* A node that nobody reaches and that reaches nobody is a mistake. */
 static slim_err has_endpoints(const slim_cfg_service *s, const char *file, char *why, size_t why_n)
 {
     if (s->n_servers > 0 || s->n_clients > 0)
         return SLIM_OK;
-    snprintf(why, why_n, "%s:%d: services.%s: no server or client configured; give it dataplane.servers or dataplane.clients", file, s->line, s->key);
+    snprintf(why, why_n, "%s:%d: services.%s: no server or client configured; give it dataplane.servers or dataplane.clients", file,
+             s->line, s->key);
     return SLIM_E_CONFIG;
 }
 
@@ -124,7 +129,8 @@ slim_err slim_service_clients(slim_service *s, char *why, size_t why_n)
     return e;
 }
 
-static slim_err hub_open(slim_service *s, const slim_cfg *cfg, const slim_cfg_service *c, const slim_service_options *options, char *why, size_t why_n)
+static slim_err hub_open(slim_service *s, const slim_cfg *cfg, const slim_cfg_service *c, const slim_service_options *options,
+                         char *why, size_t why_n)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     char node_id[48] = "node-";
@@ -193,7 +199,9 @@ static slim_err client_open(slim_service *s, const slim_cfg_client *c, const cha
         .origin = c->origin,
         .server_name = c->server_name,
         .link_id = c->link_id,
-        .kind = c->connection_type == SLIM_CFG_PEER ? SLIM_PEER : c->connection_type == SLIM_CFG_REMOTE ? SLIM_REMOTE : SLIM_EDGE,
+        .kind = c->connection_type == SLIM_CFG_PEER     ? SLIM_PEER
+                : c->connection_type == SLIM_CFG_REMOTE ? SLIM_REMOTE
+                                                        : SLIM_EDGE,
         .strict = c->require_header_mac,
         .connect_timeout_ns = c->connect_timeout_ns,
         .request_timeout_ns = c->request_timeout_ns,
@@ -267,9 +275,18 @@ fail:
     return e;
 }
 
-const char *slim_service_endpoint(const slim_service *s) { return s->endpoint; }
-const char *slim_service_backend(const slim_service *s) { return slim_hub_backend(s->hub); }
-bool slim_service_drain(slim_service *s, uint64_t timeout_ns) { return slim_hub_drain(s->hub, timeout_ns); }
+const char *slim_service_endpoint(const slim_service *s)
+{
+    return s->endpoint;
+}
+const char *slim_service_backend(const slim_service *s)
+{
+    return slim_hub_backend(s->hub);
+}
+bool slim_service_drain(slim_service *s, uint64_t timeout_ns)
+{
+    return slim_hub_drain(s->hub, timeout_ns);
+}
 
 void slim_service_free(slim_service *s)
 {

@@ -20,11 +20,26 @@ typedef struct slim_cur {
 
 #define SLIM_VARINT_MAX 10 /* bytes of the longest 64-bit varint */
 
-static inline slim_bytes slim_bytes_of(const void *p, size_t n) { return (slim_bytes){(const uint8_t *)p, n}; }
-static inline slim_bytes slim_bytes_str(const char *s) { return (slim_bytes){(const uint8_t *)s, strlen(s)}; }
-static inline bool slim_bytes_eq(slim_bytes a, slim_bytes b) { return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0); }
-static inline slim_cur slim_cur_of(slim_bytes b) { return (slim_cur){b.p, b.n != 0 ? b.p + b.n : b.p}; }
-static inline size_t slim_cur_left(const slim_cur *c) { return (size_t)(c->end - c->p); }
+static inline slim_bytes slim_bytes_of(const void *p, size_t n)
+{
+    return (slim_bytes){(const uint8_t *)p, n};
+}
+static inline slim_bytes slim_bytes_str(const char *s)
+{
+    return (slim_bytes){(const uint8_t *)s, strlen(s)};
+}
+static inline bool slim_bytes_eq(slim_bytes a, slim_bytes b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+static inline slim_cur slim_cur_of(slim_bytes b)
+{
+    return (slim_cur){b.p, b.n != 0 ? b.p + b.n : b.p};
+}
+static inline size_t slim_cur_left(const slim_cur *c)
+{
+    return (size_t)(c->end - c->p);
+}
 
 /* Reads a varint of at most 64 bits; longer-than-needed encodings are fine, as prost takes them.
  * E_TRUNCATED, E_VARINT (more than 10 bytes, or a tenth byte above 1). */

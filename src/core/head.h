@@ -5,7 +5,7 @@
 #include "core/view.h"
 
 typedef struct slim_head_patch {
-    uint32_t ttl;           /* 0 omits the field */
+    uint32_t ttl; /* 0 omits the field */
     bool has_incoming_conn;
     uint64_t incoming_conn; /* explicit presence: 0 is written when has_incoming_conn */
     bool with_mac;          /* leaves SLIM_MAC_BYTES zero bytes at mac_offset */

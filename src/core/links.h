@@ -19,7 +19,10 @@ typedef struct slim_link_id {
 } slim_link_id;
 
 #define SLIM_LINK_NONE ((slim_link_id){0, 0})
-static inline bool slim_link_id_eq(slim_link_id a, slim_link_id b) { return a.slot == b.slot && a.gen == b.gen; }
+static inline bool slim_link_id_eq(slim_link_id a, slim_link_id b)
+{
+    return a.slot == b.slot && a.gen == b.gen;
+}
 
 typedef struct slim_link_slot {
     _Alignas(64) _Atomic uint32_t gen; /* 0: free */

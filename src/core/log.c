@@ -24,7 +24,10 @@ static void *sink_arg;
 static uint64_t (*sink_wall_ns)(void);
 static _Thread_local const char *thread_name = "";
 
-void slim_log_thread_name(const char *name) { thread_name = name; }
+void slim_log_thread_name(const char *name)
+{
+    thread_name = name;
+}
 
 void slim_log_set_sink(slim_log_sink s, void *arg, uint64_t (*wall_ns)(void))
 {

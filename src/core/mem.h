@@ -14,8 +14,14 @@ struct slim_mem {
 /* The C library's heap; callable from any thread. */
 extern slim_mem slim_mem_libc;
 
-static inline void *slim_alloc(slim_mem *m, size_t n) { return m->resize(m, NULL, n); }
-static inline void *slim_resize(slim_mem *m, void *p, size_t n) { return m->resize(m, p, n); }
+static inline void *slim_alloc(slim_mem *m, size_t n)
+{
+    return m->resize(m, NULL, n);
+}
+static inline void *slim_resize(slim_mem *m, void *p, size_t n)
+{
+    return m->resize(m, p, n);
+}
 static inline void slim_free(slim_mem *m, void *p)
 {
     if (p != NULL)

@@ -31,12 +31,12 @@ void slim_targets_free(slim_targets *t);
 /* Who gets a publish. fanout 1: one link (kinds in the order local, remote, peer, edge; rotation inside a kind; 5.2);
  * any other value: every link once. from is excluded; kinds masks what may be chosen (5.2: no peers for a message of a peer in a
  * full mesh). Dead links are never returned. The caller is inside rd's section. E_NOT_FOUND, E_NOMEM. */
-slim_err slim_routes_match(slim_routes_reader *rd, const slim_key *key, slim_id id, uint32_t fanout, slim_link_id from, uint32_t kinds,
-                           slim_targets *out);
+slim_err slim_routes_match(slim_routes_reader *rd, const slim_key *key, slim_id id, uint32_t fanout, slim_link_id from,
+                           uint32_t kinds, slim_targets *out);
 
 /* What a change did, so that the caller knows whether peers must hear of it (5.4). */
 typedef struct slim_change {
-    bool edge;    /* subscribe: first record of its (name, id, kind); unsubscribe: the last one is gone */
+    bool edge;      /* subscribe: first record of its (name, id, kind); unsubscribe: the last one is gone */
     bool unmatched; /* after the change no link of any kind is left for (name, id) */
 } slim_change;
 
@@ -46,13 +46,14 @@ typedef enum slim_unsub_miss { SLIM_UNSUB_FOUND = 0, SLIM_UNSUB_NO_NAME, SLIM_UN
 /* Adds the record (link, subscription_id, name with its form of the id); the same record twice is one. name's strings are stored
  * with the first subscription of its key. Records are counted: link stays in the slot while one is left; both forms of the NULL id
  * are counted together for routing but are different records. E_NOMEM (nothing changed), E_CLOSED (link is dead), E_TOO_LARGE. */
-slim_err slim_routes_subscribe_xt(slim_routes *r, slim_link_id link, slim_link_kind kind, uint64_t subscription_id, const slim_name *name,
-                                  slim_change *change);
+slim_err slim_routes_subscribe_xt(slim_routes *r, slim_link_id link, slim_link_kind kind, uint64_t subscription_id,
+                                  const slim_name *name, slim_change *change);
 slim_err slim_routes_unsubscribe_xt(slim_routes *r, slim_link_id link, uint64_t subscription_id, const slim_name *name,
                                     slim_change *change, slim_unsub_miss *miss);
 
 /* Removes at most max records of a link that slim_links_close_xt ended before. For every (name, id) that has no link of any kind
- * afterwards, gone is called (outside of locks; name borrows until return) with an id under which it was known. more: call again. */
+ * afterwards, gone is called (outside of locks; name borrows until return) with an id under which it was known. more: call again.
+ */
 typedef void (*slim_routes_gone_fn)(void *arg, const slim_name *name, uint64_t subscription_id);
 slim_err slim_routes_drop_link_xt(slim_routes *r, slim_link_id link, uint32_t max, slim_routes_gone_fn gone, void *arg, bool *more);
 
@@ -65,10 +66,11 @@ typedef struct slim_routes_cursor {
 typedef struct slim_known {
     const slim_name *name; /* borrows until return */
     uint64_t subscription_id;
-    uint32_t kinds;        /* of links other than the excepted one */
+    uint32_t kinds; /* of links other than the excepted one */
 } slim_known;
 typedef bool (*slim_routes_walk_fn)(void *arg, const slim_known *known);
-slim_err slim_routes_walk_xt(slim_routes *r, slim_routes_cursor *c, uint32_t max, slim_link_id except, slim_routes_walk_fn fn, void *arg, bool *more);
+slim_err slim_routes_walk_xt(slim_routes *r, slim_routes_cursor *c, uint32_t max, slim_link_id except, slim_routes_walk_fn fn,
+                             void *arg, bool *more);
 
 typedef struct slim_routes_stats {
     uint64_t names, ids, records, bytes;

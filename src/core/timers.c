@@ -5,7 +5,8 @@
 #define TICK_NS 1000000u
 #define LEVEL_BITS 6
 
-/* _tick is the next tick to be run. A level's slot covers 64^level ticks; a timer sits on the lowest level whose span reaches it and moves down as its time comes near. */
+/* _tick is the next tick to be run. A level's slot covers 64^level ticks; a timer sits on the lowest level whose span reaches it
+ * and moves down as its time comes near. */
 static void place(slim_timers *t, slim_timer *timer)
 {
     uint64_t due = timer->_due_tick > t->_tick ? timer->_due_tick : t->_tick, far = due ^ t->_tick;
@@ -57,8 +58,8 @@ void slim_timer_cancel(slim_timers *t, slim_timer *timer)
     t->_count--;
 }
 
-/* Distance in slots from the current position to the next used one on a level, 64 when there is none. Bits of slots that were emptied by
- * cancel are dropped on the way. */
+/* Distance in slots from the current position to the next used one on a level, 64 when there is none. Bits of slots that were
+ * emptied by cancel are dropped on the way. */
 static unsigned next_used(slim_timers *t, unsigned level, unsigned from)
 {
     for (unsigned k = 0; k < SLIM_TIMERS_SLOTS;) {

@@ -28,7 +28,10 @@ void slim_timers_init(slim_timers *t, uint64_t now_ns);
 /* (Re)arms: fires once at or up to 1 ms after due_ns. */
 void slim_timer_set(slim_timers *t, slim_timer *timer, uint64_t due_ns);
 void slim_timer_cancel(slim_timers *t, slim_timer *timer);
-static inline bool slim_timer_armed(const slim_timer *timer) { return timer->_pprev != 0; }
+static inline bool slim_timer_armed(const slim_timer *timer)
+{
+    return timer->_pprev != 0;
+}
 /* Fires what is due; a callback may set and cancel any timer, itself too. */
 void slim_timers_run(slim_timers *t, uint64_t now_ns);
 /* When the next timer may be due, never later than it is (possibly earlier: then run does nothing), or SLIM_TIMERS_NEVER. */

@@ -45,9 +45,9 @@ typedef struct slim_view {
 
     /* Where things lie, for slim_head_build; meaningful when plain and has_header. msg is always the whole message. */
     slim_bytes msg;
-    slim_bytes lead;   /* Message fields in front of the member (metadata, unknown) */
-    slim_bytes inner;  /* fields of the member in front of the header */
-    slim_bytes tail;   /* everything behind the header, to the end of msg: goes out by reference */
+    slim_bytes lead;          /* Message fields in front of the member (metadata, unknown) */
+    slim_bytes inner;         /* fields of the member in front of the header */
+    slim_bytes tail;          /* everything behind the header, to the end of msg: goes out by reference */
     size_t member_rest_bytes; /* how many bytes of tail still belong to the member */
     slim_header_run run[SLIM_HEADER_RUNS];
     uint32_t n_runs;

@@ -65,7 +65,8 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     }
     /* The connection's first stream has its promise already. */
     if (h->n_streams >= h->cfg.max_streams ||
-        (h->n_streams > 0 && !slim_budget_promise_xt(h->cfg.purse->budget, h->cfg.stream_window_bytes, h->cfg.purse->budget->limit_bytes))) {
+        (h->n_streams > 0 &&
+         !slim_budget_promise_xt(h->cfg.purse->budget, h->cfg.stream_window_bytes, h->cfg.purse->budget->limit_bytes))) {
         h2_check(h, nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM));
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
@@ -244,7 +245,8 @@ static void window_promise(slim_h2 *h)
 {
     slim_budget *b = h->cfg.purse->budget;
 
-    if (h->cfg.stream_window_bytes > NGHTTP2_INITIAL_WINDOW_SIZE && !slim_budget_promise_xt(b, h->cfg.stream_window_bytes, b->limit_bytes / 2))
+    if (h->cfg.stream_window_bytes > NGHTTP2_INITIAL_WINDOW_SIZE &&
+        !slim_budget_promise_xt(b, h->cfg.stream_window_bytes, b->limit_bytes / 2))
         h->cfg.stream_window_bytes = NGHTTP2_INITIAL_WINDOW_SIZE;
     else if (h->cfg.stream_window_bytes > NGHTTP2_INITIAL_WINDOW_SIZE)
         return;

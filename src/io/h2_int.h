@@ -27,7 +27,7 @@ struct slim_stream {
     bool paused, parsing;
     bool remote_closed; /* END_STREAM seen */
     bool path_ok, encoding_bad;
-    bool promised;              /* its window was promised beside the connection's */
+    bool promised;       /* its window was promised beside the connection's */
     size_t header_bytes; /* as SETTINGS_MAX_HEADER_LIST_SIZE counts them */
     int finish_status;
     char finish_message[H2_MESSAGE_TEXT], encoding[32];

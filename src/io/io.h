@@ -21,12 +21,12 @@ typedef struct slim_io {
     slim_mem *mem;
     slim_timers timers;
     slim_purse purse;
-    uint64_t now_ns;       /* read once per turn */
-    slim_conn *dirty;      /* connections with something to send or to end */
-    slim_conn *conns;      /* all of them */
+    uint64_t now_ns;  /* read once per turn */
+    slim_conn *dirty; /* connections with something to send or to end */
+    slim_conn *conns; /* all of them */
     uint32_t n_conns;
-    uint64_t date_s;       /* second that `date` shows */
-    char date[32];         /* RFC 9110 date for response headers */
+    uint64_t date_s; /* second that `date` shows */
+    char date[32];   /* RFC 9110 date for response headers */
     uint64_t bytes_in, bytes_out, turns;
     slim_ring_event ev[SLIM_IO_BATCH];
 } slim_io;

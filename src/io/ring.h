@@ -30,14 +30,15 @@ typedef struct slim_ring_config {
 } slim_ring_config;
 
 typedef enum slim_ring_event_kind {
-    SLIM_EV_ACCEPT,  /* fd: an accepted, non-blocking, close-on-exec descriptor, now the caller's; res < 0: -errno (EMFILE and such),
-                      * accepting goes on by itself after 100 ms or when a socket of this ring was closed */
+    SLIM_EV_ACCEPT, /* fd: an accepted, non-blocking, close-on-exec descriptor, now the caller's; res < 0: -errno (EMFILE and such),
+                     * accepting goes on by itself after 100 ms or when a socket of this ring was closed */
     SLIM_EV_CONNECT, /* res 0: connected; else -errno, and the socket is to be closed by the caller */
-    SLIM_EV_RECV,    /* res > 0: bytes at p inside slab, one reference for the taker; 0: end of stream; < 0: -errno. After <= 0 no more */
-    SLIM_EV_SENT,    /* res: bytes taken (maybe fewer than asked) or -errno; the iovecs of the send are free again */
-    SLIM_EV_CLOSED,  /* last event of a socket: its handle is gone */
-    SLIM_EV_WAKE,    /* slim_ring_wake_xt was called since the last one */
-    SLIM_EV_FD,      /* a watched descriptor is readable (res < 0: cannot be watched) */
+    SLIM_EV_RECV, /* res > 0: bytes at p inside slab, one reference for the taker; 0: end of stream; < 0: -errno. After <= 0 no more
+                   */
+    SLIM_EV_SENT, /* res: bytes taken (maybe fewer than asked) or -errno; the iovecs of the send are free again */
+    SLIM_EV_CLOSED, /* last event of a socket: its handle is gone */
+    SLIM_EV_WAKE,   /* slim_ring_wake_xt was called since the last one */
+    SLIM_EV_FD,     /* a watched descriptor is readable (res < 0: cannot be watched) */
 } slim_ring_event_kind;
 
 typedef struct slim_ring_event {
@@ -59,10 +60,12 @@ const char *slim_ring_name(const slim_ring *r); /* "io_uring", "io_uring (6.1 fe
 
 /* Waits until an event or deadline_ns (CLOCK_MONOTONIC; 0: do not wait, UINT64_MAX: no limit) and stores up to max events. All work
  * that was started since the last call is submitted here. about_to_sleep, when not NULL, is called right before a wait that may
- * block and may forbid it by returning false (used for the wake protocol: set "asleep", fence, re-check). May return 0 before the deadline when
- * a signal came. An event that was handed out stands: a RECV that follows in the same batch after slim_sock_close of its socket
- * still carries a slab reference to give back, and user must stay valid until CLOSED. The handle itself is valid until the next call. */
-size_t slim_ring_wait(slim_ring *r, uint64_t deadline_ns, bool (*about_to_sleep)(void *arg), void *arg, slim_ring_event *ev, size_t max);
+ * block and may forbid it by returning false (used for the wake protocol: set "asleep", fence, re-check). May return 0 before the
+ * deadline when a signal came. An event that was handed out stands: a RECV that follows in the same batch after slim_sock_close of
+ * its socket still carries a slab reference to give back, and user must stay valid until CLOSED. The handle itself is valid until
+ * the next call. */
+size_t slim_ring_wait(slim_ring *r, uint64_t deadline_ns, bool (*about_to_sleep)(void *arg), void *arg, slim_ring_event *ev,
+                      size_t max);
 /* Makes the next or the current wait return, with one WAKE event. Any thread. */
 void slim_ring_wake_xt(slim_ring *r);
 

@@ -7,9 +7,15 @@ struct slim_ack_wait {
     slim_ack_owner owner;
 };
 
-static uint32_t bucket_of(uint64_t id) { return (uint32_t)((id * 0x9e3779b97f4a7c15u) >> 54); }
+static uint32_t bucket_of(uint64_t id)
+{
+    return (uint32_t)((id * 0x9e3779b97f4a7c15u) >> 54);
+}
 
-void slim_acks_init(slim_acks *a, slim_mem *m) { *a = (slim_acks){.mem = m}; }
+void slim_acks_init(slim_acks *a, slim_mem *m)
+{
+    *a = (slim_acks){.mem = m};
+}
 
 static void remove_wait(slim_acks *a, slim_ack_wait *w)
 {

@@ -3,7 +3,8 @@
 #include "core/head.h"
 #include "node/subscribe.h"
 
-/* Tails up to this size are copied behind the head into the receiver's queue: cheaper than a reference, and it pins no receive buffer. */
+/* Tails up to this size are copied behind the head into the receiver's queue: cheaper than a reference, and it pins no receive
+ * buffer. */
 #define COPY_BYTES 4096u
 /* The same between workers, where a reference also costs a return trip. */
 #define COPY_ACROSS_BYTES 2048u
@@ -73,7 +74,8 @@ static bool passage_prepare(passage *p, bool with_mac)
     if (p->copy.head[with_mac].n + p->copy.tail.n <= SLIM_MESSAGE_MAX_BYTES)
         return true;
     p->w->count.dropped_oversize++;
-    slim_worker_blame(p->w, SLIM_WARN, "message dropped: it would exceed the receiver's limit after the header rewrite peer=%s bytes=%zu limit=%u",
+    slim_worker_blame(p->w, SLIM_WARN,
+                      "message dropped: it would exceed the receiver's limit after the header rewrite peer=%s bytes=%zu limit=%u",
                       slim_conn_peer(p->in->conn), p->copy.head[with_mac].n + p->copy.tail.n, SLIM_MESSAGE_MAX_BYTES);
     return false;
 }
@@ -144,7 +146,8 @@ static bool passage_across(passage *p, uint16_t to, bool with_mac, const slim_li
 
     if (lend && (!passage_hold(p, COPY_ACROSS_BYTES) || (loan = loan_new(p->w, p->copy.hold)) == NULL))
         return false;
-    x = slim_worker_put(p->w, to, SLIM_X_MESSAGE, sizeof(*x) + n * sizeof(*ids) + head.n + pre.n + (lend ? sizeof(uint8_t *) : p->copy.tail.n),
+    x = slim_worker_put(p->w, to, SLIM_X_MESSAGE,
+                        sizeof(*x) + n * sizeof(*ids) + head.n + pre.n + (lend ? sizeof(uint8_t *) : p->copy.tail.n),
                         lend ? p->copy.tail.n : 0);
     if (x == NULL) {
         if (loan != NULL) {
@@ -239,7 +242,10 @@ static void hold_for_queue(passage *p, uint16_t to)
     slim_link_hold(p->in);
 }
 
-static inline bool slot_signs(const slim_link_slot *slot) { return atomic_load_explicit(&slot->signs, memory_order_relaxed) != 0; }
+static inline bool slot_signs(const slim_link_slot *slot)
+{
+    return atomic_load_explicit(&slot->signs, memory_order_relaxed) != 0;
+}
 
 static void passage_local(passage *p, slim_link_id id)
 {
@@ -276,7 +282,8 @@ static void passage_run(passage *p, const slim_link_id *ids, uint32_t n)
                 for (uint32_t i = 0; i < n; i++) {
                     const slim_link_slot *slot = slim_links_live_xt(w->hub->links, ids[i]);
 
-                    if (slot != NULL && atomic_load_explicit(&slot->worker, memory_order_relaxed) == to && slot_signs(slot) == (bool)with_mac)
+                    if (slot != NULL && atomic_load_explicit(&slot->worker, memory_order_relaxed) == to &&
+                        slot_signs(slot) == (bool)with_mac)
                         group[k++] = ids[i];
                     if (k == 64 || (k > 0 && i + 1 == n)) {
                         if (passage_prepare(p, with_mac))
@@ -319,8 +326,8 @@ static void forward_publish(passage *p)
 
         if (to.gen == 0) {
             w->count.dropped_unrouted++;
-            slim_log(SLIM_DEBUG, DATAPATH, "publish dropped: connection not found conn=%llu peer=%s", (unsigned long long)v->forward_to,
-                     slim_conn_peer(in->conn));
+            slim_log(SLIM_DEBUG, DATAPATH, "publish dropped: connection not found conn=%llu peer=%s",
+                     (unsigned long long)v->forward_to, slim_conn_peer(in->conn));
             return;
         }
         passage_run(p, &to, 1);
@@ -395,7 +402,8 @@ static void forward_view(slim_link *in, const slim_view *v, slim_buf *hold)
     passage_init(&p, w, in, v, 0, hold);
     if (!mac_acceptable(w, in, v, &p)) {
         w->count.dropped_mac++;
-        slim_worker_blame(w, SLIM_ERROR, "SLIM header integrity verification failed peer=%s conn_index=%u", slim_conn_peer(in->conn), in->id.slot);
+        slim_worker_blame(w, SLIM_ERROR, "SLIM header integrity verification failed peer=%s conn_index=%u",
+                          slim_conn_peer(in->conn), in->id.slot);
         return;
     }
     if (slim_view_validate(v) != SLIM_OK) {
@@ -427,7 +435,8 @@ void slim_forward_message(slim_link *in, slim_bytes msg, slim_buf *hold)
     w->count.messages_in++;
     if (e != SLIM_OK) {
         w->count.dropped_invalid++;
-        slim_worker_blame(w, SLIM_WARN, "link closed: the message cannot be decoded peer=%s reason=\"%s\"", slim_conn_peer(in->conn), slim_err_text(e));
+        slim_worker_blame(w, SLIM_WARN, "link closed: the message cannot be decoded peer=%s reason=\"%s\"",
+                          slim_conn_peer(in->conn), slim_err_text(e));
         slim_link_end(in, 0, NULL);
         return;
     }

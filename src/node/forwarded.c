@@ -24,8 +24,8 @@ static uint32_t bucket_of(const slim_view *v)
 
 static bool same(const slim_forwarded_name *f, const slim_view *v)
 {
-    return f->subscription_id == v->subscription_id && f->has_id == v->destination.has_id && slim_key_eq(&f->key, &v->destination.key) &&
-           slim_id_eq(f->id, v->destination.id);
+    return f->subscription_id == v->subscription_id && f->has_id == v->destination.has_id &&
+           slim_key_eq(&f->key, &v->destination.key) && slim_id_eq(f->id, v->destination.id);
 }
 
 /* The header as it came, without what follows it: that is the subscription id and what is not known. */
@@ -49,7 +49,8 @@ slim_err slim_forwarded_note(slim_forwarded *f, const slim_view *v)
 {
     slim_forwarded_name **at, *old;
 
-    if (f->bucket == NULL && (v->type != SLIM_MSG_SUBSCRIBE || (f->bucket = slim_zalloc(f->mem, SLIM_FORWARDED_BUCKETS, sizeof(*f->bucket))) == NULL))
+    if (f->bucket == NULL &&
+        (v->type != SLIM_MSG_SUBSCRIBE || (f->bucket = slim_zalloc(f->mem, SLIM_FORWARDED_BUCKETS, sizeof(*f->bucket))) == NULL))
         return v->type == SLIM_MSG_SUBSCRIBE ? SLIM_E_NOMEM : SLIM_OK;
     for (at = &f->bucket[bucket_of(v)]; *at != NULL && !same(*at, v); at = &(*at)->next)
         ;

@@ -183,7 +183,8 @@ slim_err slim_hub_new(const slim_hub_config *cfg, slim_hub **out, char *why, siz
         e = SLIM_E_CRYPTO;
         goto fail;
     }
-    if ((h->links = slim_links_new(h->mem, SLIM_LINKS_MAX)) == NULL || (h->routes = slim_routes_new(h->mem, h->links, seed)) == NULL ||
+    if ((h->links = slim_links_new(h->mem, SLIM_LINKS_MAX)) == NULL ||
+        (h->routes = slim_routes_new(h->mem, h->links, seed)) == NULL ||
         (h->pool = slim_pool_new(h->mem, RESOLVER_THREADS)) == NULL)
         goto fail;
     for (uint16_t i = 0; i < h->n_workers; i++) {
@@ -210,7 +211,10 @@ fail:
     return e;
 }
 
-const char *slim_hub_backend(const slim_hub *h) { return h->backend; }
+const char *slim_hub_backend(const slim_hub *h)
+{
+    return h->backend;
+}
 
 slim_err slim_hub_listen(slim_hub *h, const slim_hub_server *s, char *bound, size_t bound_n, char *why, size_t why_n)
 {
@@ -312,7 +316,8 @@ bool slim_hub_drain(slim_hub *h, uint64_t timeout_ns)
     bool in_time = true;
 
     atomic_store(&h->draining, true);
-    /* The order is vital: a client's first reconnect must find a closed port (data-plane.md 6.3). Closing listeners is never cut short. */
+    /* The order is vital: a client's first reconnect must find a closed port (data-plane.md 6.3). Closing listeners is never cut
+     * short. */
     pthread_mutex_lock(&h->lock);
     h->n_listening_workers = 1;
     pthread_mutex_unlock(&h->lock);

@@ -21,16 +21,16 @@ typedef struct slim_hub_config {
     const char *thread_name;     /* of the workers, in logs */
     bool strict;                 /* require_header_mac of the first server */
     uint64_t negotiation_timeout_ns;
-    uint32_t workers;            /* at least 1 */
+    uint32_t workers; /* at least 1 */
     slim_ring_config ring;
-    int64_t memory_limit_bytes;  /* of messages in flight, whole process */
-    uint64_t egress_high_bytes;  /* a receiver's queue above this holds its senders back; 0: 4 MiB */
+    int64_t memory_limit_bytes; /* of messages in flight, whole process */
+    uint64_t egress_high_bytes; /* a receiver's queue above this holds its senders back; 0: 4 MiB */
     slim_mem *mem;
 } slim_hub_config;
 
 typedef struct slim_hub_server {
-    const char *endpoint; /* slim_listen_config */
-    slim_tls_ctx *tls;    /* NULL: plaintext; must outlive the hub */
+    const char *endpoint;     /* slim_listen_config */
+    slim_tls_ctx *tls;        /* NULL: plaintext; must outlive the hub */
     uint32_t max_frame_bytes; /* 0: 16384, not announced beyond what upstream does */
     uint32_t max_header_list_bytes;
     uint64_t ping_interval_ns, ping_timeout_ns, max_age_ns;
@@ -69,7 +69,8 @@ void slim_hub_free(slim_hub *h);
 const char *slim_hub_backend(const slim_hub *h);
 
 typedef struct slim_hub_stats {
-    uint64_t links, names, records, messages_in, messages_out, dropped_mac, dropped_ttl, dropped_unrouted, dropped_invalid, dropped_oversize;
+    uint64_t links, names, records, messages_in, messages_out, dropped_mac, dropped_ttl, dropped_unrouted, dropped_invalid,
+        dropped_oversize;
     int64_t memory_bytes;
 } slim_hub_stats;
 void slim_hub_stats_xt(slim_hub *h, slim_hub_stats *out);

@@ -13,7 +13,10 @@
 
 static void link_timer(slim_timer *timer, uint64_t now_ns);
 
-static inline slim_link *link_of_timer(slim_timer *t) { return (slim_link *)((char *)t - offsetof(slim_link, timer)); }
+static inline slim_link *link_of_timer(slim_timer *t)
+{
+    return (slim_link *)((char *)t - offsetof(slim_link, timer));
+}
 
 static slim_link *link_new(slim_worker *w, slim_conn *c, slim_link_state state)
 {
@@ -168,7 +171,8 @@ static void link_timer(slim_timer *timer, uint64_t now_ns)
 {
     slim_link *l = link_of_timer(timer);
 
-    link_refuse(l, l->state == SLIM_LINK_CALLING ? "timed out waiting for the response headers" : "timed out waiting for link negotiation");
+    link_refuse(l, l->state == SLIM_LINK_CALLING ? "timed out waiting for the response headers"
+                                                 : "timed out waiting for link negotiation");
 }
 
 /* Both sides agreed: the link becomes visible to routing. */
@@ -239,8 +243,8 @@ static void link_negotiate(slim_link *l, const slim_view *v)
         goto out;
     }
     if (l->peer.kind == SLIM_PEER && h->deployment[0] != '\0' && strcmp(l->peer.peer_deployment, h->deployment) != 0) {
-        slim_log(SLIM_WARN, DATAPATH, "peer refused: deployment_name mismatch ours=%s theirs=%s peer=%s", h->deployment, l->peer.peer_deployment,
-                 slim_conn_peer(l->conn));
+        slim_log(SLIM_WARN, DATAPATH, "peer refused: deployment_name mismatch ours=%s theirs=%s peer=%s", h->deployment,
+                 l->peer.peer_deployment, slim_conn_peer(l->conn));
         slim_link_end(l, 7, "deployment_name mismatch");
         goto out;
     }
@@ -248,8 +252,9 @@ static void link_negotiate(slim_link *l, const slim_view *v)
         link_refuse(l, slim_err_text(e != SLIM_OK ? e : SLIM_E_NOMEM));
         goto out;
     }
-    slim_log(SLIM_INFO, DATAPATH, "new connection received from remote conn_index=%u peer=%s type=%s node_id=%s version=%s mac=%s", l->id.slot,
-             slim_conn_peer(l->conn), kind_name(l->kind), l->peer.peer_node_id, l->peer.peer_version, l->mac != NULL ? "yes" : "no");
+    slim_log(SLIM_INFO, DATAPATH, "new connection received from remote conn_index=%u peer=%s type=%s node_id=%s version=%s mac=%s",
+             l->id.slot, slim_conn_peer(l->conn), kind_name(l->kind), l->peer.peer_node_id, l->peer.peer_version,
+             l->mac != NULL ? "yes" : "no");
     if (l->kind == SLIM_PEER)
         slim_peers_join(l, false);
 out:
@@ -312,7 +317,8 @@ static void on_open(slim_h2 *h, slim_stream *s)
         l->state = SLIM_LINK_NEGOTIATING;
         slim_timer_set(&w->io.timers, &l->timer, w->io.now_ns + w->hub->negotiation_timeout_ns);
         link_id = slim_outbound_link_id(l->outbound);
-        l->asking = slim_negotiation_start(&cfg, link_id, slim_outbound_kind(l->outbound), &w->hub->random, w->io.mem, &request, &n);
+        l->asking =
+            slim_negotiation_start(&cfg, link_id, slim_outbound_kind(l->outbound), &w->hub->random, w->io.mem, &request, &n);
         if (l->asking == NULL || !slim_link_send(l, slim_bytes_of(request, n)))
             link_refuse(l, "failed to send link negotiation request");
         if (l->asking != NULL)
@@ -346,7 +352,8 @@ static void on_message(slim_stream *s, slim_bytes msg, slim_buf *hold)
 
 static void on_end(slim_stream *s, slim_stream_end why)
 {
-    static const char *const texts[] = {"", "", "message larger than 4194304 bytes announced", "compressed flag set", "stream ended inside a message"};
+    static const char *const texts[] = {"", "", "message larger than 4194304 bytes announced", "compressed flag set",
+                                        "stream ended inside a message"};
     slim_link *l = slim_stream_user(s);
 
     if (l == NULL)
@@ -407,7 +414,10 @@ slim_link *slim_link_call(slim_worker *w, slim_conn *c, slim_outbound *o)
     return l;
 }
 
-bool slim_link_has_room(const slim_link *l) { return l->stream == NULL || slim_stream_queued(l->stream) < slim_worker_high_bytes(l->worker); }
+bool slim_link_has_room(const slim_link *l)
+{
+    return l->stream == NULL || slim_stream_queued(l->stream) < slim_worker_high_bytes(l->worker);
+}
 
 /* Notes that the queue is over its mark, for senders of other workers. */
 static void link_after_send(slim_link *l)

@@ -35,10 +35,10 @@ struct slim_link {
     uint32_t waits;           /* how many receivers hold this link back */
     slim_waiter *waiters;     /* whom this link holds back */
     uint32_t n_waiters, cap_waiters;
-    bool crowded;             /* in worker->crowded */
+    bool crowded; /* in worker->crowded */
     slim_link *next_crowded;
-    uint64_t ack_bytes;       /* acknowledgements queued since the queue was last short */
-    slim_acks acks;           /* what we wait for from this peer */
+    uint64_t ack_bytes; /* acknowledgements queued since the queue was last short */
+    slim_acks acks;     /* what we wait for from this peer */
     /* peers.c */
     bool syncing, sync_restricted;
     slim_link *next_syncing;
@@ -87,6 +87,9 @@ void slim_links_clean_up(slim_worker *w);
 /* Dialler: starts the call on a ready connection. NULL: failed. */
 slim_link *slim_link_call(slim_worker *w, slim_conn *c, slim_outbound *o);
 
-static inline bool slim_link_signs(const slim_link *l) { return l->mac != NULL && l->kind != SLIM_PEER; }
+static inline bool slim_link_signs(const slim_link *l)
+{
+    return l->mac != NULL && l->kind != SLIM_PEER;
+}
 
 #endif

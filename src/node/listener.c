@@ -56,7 +56,10 @@ void slim_listener_take(slim_worker *w, const slim_xrec *rec)
     serve(w, x->listener, x->fd);
 }
 
-void slim_listener_discard(const slim_xrec *rec) { close(((const x_socket *)rec)->fd); }
+void slim_listener_discard(const slim_xrec *rec)
+{
+    close(((const x_socket *)rec)->fd);
+}
 
 /* Links are few and long-lived: each goes to the worker with the fewest. */
 static slim_worker *place(slim_hub *h)
@@ -64,7 +67,8 @@ static slim_worker *place(slim_hub *h)
     slim_worker *best = &h->workers[0];
 
     for (uint16_t i = 1; i < h->n_workers; i++)
-        if (atomic_load_explicit(&h->workers[i].load, memory_order_relaxed) < atomic_load_explicit(&best->load, memory_order_relaxed))
+        if (atomic_load_explicit(&h->workers[i].load, memory_order_relaxed) <
+            atomic_load_explicit(&best->load, memory_order_relaxed))
             best = &h->workers[i];
     return best;
 }
@@ -80,13 +84,15 @@ static void listener_event(slim_io_user *user, const slim_ring_event *ev)
         return;
     if (ev->res < 0) {
         if (slim_log_rate_take(&l->refused_rate, w->io.now_ns, 1, 1, &quiet))
-            slim_log(SLIM_ERROR, SERVICE, "accept failed endpoint=%s reason=\"%s\" suppressed=%u", l->bound, strerror(-ev->res), quiet);
+            slim_log(SLIM_ERROR, SERVICE, "accept failed endpoint=%s reason=\"%s\" suppressed=%u", l->bound, strerror(-ev->res),
+                     quiet);
         return;
     }
     if (slim_budget_pressure_xt(&l->hub->budget) == SLIM_PRESSURE_FULL) {
         close(ev->fd);
         if (slim_log_rate_take(&l->refused_rate, w->io.now_ns, 1, 1, &quiet))
-            slim_log(SLIM_ERROR, SERVICE, "connection refused: the memory limit for messages is reached endpoint=%s limit_bytes=%lld suppressed=%u",
+            slim_log(SLIM_ERROR, SERVICE,
+                     "connection refused: the memory limit for messages is reached endpoint=%s limit_bytes=%lld suppressed=%u",
                      l->bound, (long long)l->hub->budget.limit_bytes, quiet);
         return;
     }
@@ -150,7 +156,8 @@ slim_err slim_listener_open(slim_hub *h, const slim_hub_server *s, slim_listener
         .closed = conn_closed,
     };
     slim_conn_config_ready(&l->conn);
-    if ((e = slim_listen_open(&(slim_listen_config){s->endpoint, 0, BIND_PATIENCE_MS}, &l->fd, l->bound, sizeof(l->bound), why, why_n)) != SLIM_OK)
+    if ((e = slim_listen_open(&(slim_listen_config){s->endpoint, 0, BIND_PATIENCE_MS}, &l->fd, l->bound, sizeof(l->bound), why,
+                              why_n)) != SLIM_OK)
         goto fail;
     m->mail.run = start;
     m->l = l;

@@ -10,7 +10,15 @@
 #define STREAM_WINDOW_BYTES (2u * 1024 * 1024)
 #define CONNECTION_WINDOW_BYTES (16u * 1024 * 1024)
 
-typedef enum outbound_state { OUT_IDLE, OUT_RESOLVING, OUT_CONNECTING, OUT_CALLING, OUT_LIVE, OUT_WAITING, OUT_STOPPED } outbound_state;
+typedef enum outbound_state {
+    OUT_IDLE,
+    OUT_RESOLVING,
+    OUT_CONNECTING,
+    OUT_CALLING,
+    OUT_LIVE,
+    OUT_WAITING,
+    OUT_STOPPED
+} outbound_state;
 
 struct slim_outbound {
     slim_outbound *next;
@@ -99,7 +107,10 @@ static void retry(slim_outbound *o)
     slim_timer_set(&o->worker->io.timers, &o->timer, o->worker->io.now_ns + delay_ns(o));
 }
 
-static void outbound_timer(slim_timer *timer, uint64_t now_ns) { dial((slim_outbound *)((char *)timer - offsetof(slim_outbound, timer))); }
+static void outbound_timer(slim_timer *timer, uint64_t now_ns)
+{
+    dial((slim_outbound *)((char *)timer - offsetof(slim_outbound, timer)));
+}
 
 static void conn_ready(slim_conn *c)
 {
@@ -170,7 +181,10 @@ static void dial(slim_outbound *o)
     slim_resolve_start(&o->resolve, &o->endpoint, o->hub->pool, o->worker->port, resolved);
 }
 
-void slim_outbound_start(slim_outbound *o) { dial(o); }
+void slim_outbound_start(slim_outbound *o)
+{
+    dial(o);
+}
 
 void slim_outbound_stop(slim_outbound *o)
 {
@@ -179,14 +193,29 @@ void slim_outbound_stop(slim_outbound *o)
     slim_timer_cancel(&o->worker->io.timers, &o->timer);
 }
 
-slim_worker *slim_outbound_worker(const slim_outbound *o) { return o->worker; }
-slim_outbound **slim_outbound_next(slim_outbound *o) { return &o->next; }
-slim_bytes slim_outbound_link_id(const slim_outbound *o) { return slim_bytes_str(o->cfg.link_id); }
-slim_link_kind slim_outbound_kind(const slim_outbound *o) { return o->cfg.kind; }
-bool slim_outbound_is_return(const slim_outbound *o) { return o->was_live; }
+slim_worker *slim_outbound_worker(const slim_outbound *o)
+{
+    return o->worker;
+}
+slim_outbound **slim_outbound_next(slim_outbound *o)
+{
+    return &o->next;
+}
+slim_bytes slim_outbound_link_id(const slim_outbound *o)
+{
+    return slim_bytes_str(o->cfg.link_id);
+}
+slim_link_kind slim_outbound_kind(const slim_outbound *o)
+{
+    return o->cfg.kind;
+}
+bool slim_outbound_is_return(const slim_outbound *o)
+{
+    return o->was_live;
+}
 
-void slim_outbound_call(const slim_outbound *o, const char **scheme, const char **authority, const slim_h2_header **headers, size_t *n, bool *strict,
-                        uint64_t *timeout_ns)
+void slim_outbound_call(const slim_outbound *o, const char **scheme, const char **authority, const slim_h2_header **headers,
+                        size_t *n, bool *strict, uint64_t *timeout_ns)
 {
     *scheme = o->cfg.tls != NULL ? "https" : "http";
     *authority = o->cfg.origin != NULL ? o->cfg.origin : o->endpoint.authority;
@@ -202,14 +231,20 @@ void slim_outbound_live(slim_outbound *o, slim_link *l)
     o->attempts = 0;
     o->why[0] = '\0';
     o->kept = SLIM_LINK_NONE;
-    slim_log(SLIM_INFO, SERVICE, "client connected endpoint=%s conn_index=%u node_id=%s version=%s", o->cfg.endpoint, l->id.slot, l->peer.peer_node_id,
-             l->peer.peer_version);
+    slim_log(SLIM_INFO, SERVICE, "client connected endpoint=%s conn_index=%u node_id=%s version=%s", o->cfg.endpoint, l->id.slot,
+             l->peer.peer_node_id, l->peer.peer_version);
     settle(o, SLIM_OK, "");
     slim_subscribe_replay(l, &o->forwarded);
 }
 
-slim_err slim_outbound_note(slim_outbound *o, const slim_view *v) { return slim_forwarded_note(&o->forwarded, v); }
-slim_link_id slim_outbound_kept(const slim_outbound *o) { return o->kept; }
+slim_err slim_outbound_note(slim_outbound *o, const slim_view *v)
+{
+    return slim_forwarded_note(&o->forwarded, v);
+}
+slim_link_id slim_outbound_kept(const slim_outbound *o)
+{
+    return o->kept;
+}
 
 bool slim_outbound_keep(slim_outbound *o, const slim_link *l)
 {
@@ -230,8 +265,8 @@ void slim_outbound_stream_ended(slim_outbound *o, bool was_live, int grpc_status
 {
     o->was_live |= was_live;
     if (grpc_status > 0 || http_status >= 400)
-        snprintf(o->why, sizeof(o->why), "refused: grpc-status %d, HTTP %d%s%s", grpc_status, http_status, message != NULL && message[0] != '\0' ? ": " : "",
-                 message != NULL ? message : "");
+        snprintf(o->why, sizeof(o->why), "refused: grpc-status %d, HTTP %d%s%s", grpc_status, http_status,
+                 message != NULL && message[0] != '\0' ? ": " : "", message != NULL ? message : "");
     else if (o->why[0] == '\0')
         snprintf(o->why, sizeof(o->why), "%s", was_live ? "stream ended by the peer" : "stream closed before link negotiation");
     /* 7 means that the peer will never have us (data-plane.md 1.5). Before the first success every refusal ends the start-up. */
@@ -275,7 +310,8 @@ static slim_err copy_config(slim_outbound *o, const slim_hub_client *c)
 
         /* HTTP/2 header names are lower case. */
         for (size_t k = 0; k < name_n; k++)
-            at[k] = (char)(c->headers[i].name[k] >= 'A' && c->headers[i].name[k] <= 'Z' ? c->headers[i].name[k] + 32 : c->headers[i].name[k]);
+            at[k] = (char)(c->headers[i].name[k] >= 'A' && c->headers[i].name[k] <= 'Z' ? c->headers[i].name[k] + 32
+                                                                                        : c->headers[i].name[k]);
         o->headers[i].name = slim_bytes_of(at, name_n);
         at += name_n;
         memcpy(at, c->headers[i].value, value_n);

@@ -17,13 +17,13 @@ slim_outbound **slim_outbound_next(slim_outbound *o);
 /* For link.c. */
 slim_bytes slim_outbound_link_id(const slim_outbound *o);
 slim_link_kind slim_outbound_kind(const slim_outbound *o);
-void slim_outbound_call(const slim_outbound *o, const char **scheme, const char **authority, const slim_h2_header **headers, size_t *n, bool *strict,
-                        uint64_t *timeout_ns);
+void slim_outbound_call(const slim_outbound *o, const char **scheme, const char **authority, const slim_h2_header **headers,
+                        size_t *n, bool *strict, uint64_t *timeout_ns);
 void slim_outbound_live(slim_outbound *o, slim_link *l);
 /* Keeps a forwarded Subscribe for the next reconnect, or forgets it (slim_forwarded_note). */
 slim_err slim_outbound_note(slim_outbound *o, const slim_view *v);
-/* The link of a connection that comes back keeps its index, and with it the routes that lead there (4.6): its id while the connection is
- * away, else SLIM_LINK_NONE. */
+/* The link of a connection that comes back keeps its index, and with it the routes that lead there (4.6): its id while the
+ * connection is away, else SLIM_LINK_NONE. */
 slim_link_id slim_outbound_kept(const slim_outbound *o);
 /* l is lost: true when its id is kept for its return. */
 bool slim_outbound_keep(slim_outbound *o, const slim_link *l);

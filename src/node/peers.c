@@ -60,7 +60,10 @@ static slim_announced **announced_bucket(slim_hub *h, const slim_name *name)
     return h->announced_cap == 0 ? NULL : &h->announced[name_hash(name) & (h->announced_cap - 1)];
 }
 
-static bool same_name(const slim_announced *a, const slim_name *name) { return slim_key_eq(&a->key, &name->key) && slim_id_eq(a->id, name->id); }
+static bool same_name(const slim_announced *a, const slim_name *name)
+{
+    return slim_key_eq(&a->key, &name->key) && slim_id_eq(a->id, name->id);
+}
 
 static slim_announced *announced_add(slim_hub *h, const slim_name *name, uint64_t subscription_id)
 {
@@ -174,7 +177,8 @@ void slim_peers_unrelayed_xt(slim_hub *h, const slim_name *name, uint64_t subscr
 
     pthread_mutex_lock(&h->peers_lock);
     if ((at = announced_bucket(h, name)) != NULL) {
-        for (; *at != NULL && !((*at)->relayed && same_name(*at, name) && (*at)->subscription_id == subscription_id); at = &(*at)->next)
+        for (; *at != NULL && !((*at)->relayed && same_name(*at, name) && (*at)->subscription_id == subscription_id);
+             at = &(*at)->next)
             ;
         if (*at != NULL)
             announced_remove(h, at);
@@ -280,7 +284,10 @@ static bool sync_name(void *arg, const slim_known *known)
     return slim_stream_queued(l->stream) < SYNC_HIGH_BYTES;
 }
 
-bool slim_peers_sync_ready(const slim_link *l) { return slim_stream_queued(l->stream) < SYNC_HIGH_BYTES; }
+bool slim_peers_sync_ready(const slim_link *l)
+{
+    return slim_stream_queued(l->stream) < SYNC_HIGH_BYTES;
+}
 
 void slim_peers_sync(slim_worker *w)
 {
@@ -308,7 +315,8 @@ void slim_peers_name_gone(void *arg, const slim_name *name, uint64_t subscriptio
     uint32_t n = 0;
     uint64_t id;
 
-    slim_log(SLIM_DEBUG, DATAPATH, "notify control plane about lost subscription subscription_id=%llu", (unsigned long long)subscription_id);
+    slim_log(SLIM_DEBUG, DATAPATH, "notify control plane about lost subscription subscription_id=%llu",
+             (unsigned long long)subscription_id);
     /* Own announcement first, then whatever was relayed for others under this name. */
     for (;;) {
         slim_announced **at;

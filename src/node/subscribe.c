@@ -50,7 +50,10 @@ typedef struct x_acked {
 
 static void op_timer(slim_timer *timer, uint64_t now_ns);
 
-static inline slim_op *op_of_timer(slim_timer *t) { return (slim_op *)((char *)t - offsetof(slim_op, timer)); }
+static inline slim_op *op_of_timer(slim_timer *t)
+{
+    return (slim_op *)((char *)t - offsetof(slim_op, timer));
+}
 
 static slim_op *op_new(slim_worker *w, slim_link *in, uint64_t subscription_id)
 {
@@ -110,8 +113,8 @@ static void op_timer(slim_timer *timer, uint64_t now_ns)
         op_finish(op, NULL);
         return;
     }
-    if (op->tries >= FORWARD_TRIES ||
-        slim_subscribe_send(op->w, op->target, slim_bytes_of(op->message, op->message_n), op->number, op->subscription_id, true) != SLIM_OK) {
+    if (op->tries >= FORWARD_TRIES || slim_subscribe_send(op->w, op->target, slim_bytes_of(op->message, op->message_n), op->number,
+                                                          op->subscription_id, true) != SLIM_OK) {
         op_finish(op, "remote subscription ack error");
         return;
     }
@@ -174,7 +177,8 @@ void slim_subscribe_link_lost(slim_link *l)
 /* A message for a link that signs has its tag made here. */
 static bool send_signed(slim_worker *w, slim_link *l, const slim_view *v)
 {
-    slim_head_patch patch = {.ttl = v->ttl, .has_incoming_conn = v->has_incoming_conn, .incoming_conn = v->incoming_conn, .with_mac = true};
+    slim_head_patch patch = {
+        .ttl = v->ttl, .has_incoming_conn = v->has_incoming_conn, .incoming_conn = v->incoming_conn, .with_mac = true};
     slim_copy copy = {.hold = NULL};
     uint8_t *head, *pre;
     size_t offset;
@@ -213,7 +217,10 @@ static void replay_one(void *arg, slim_bytes message)
     send_here(l->worker, l, message, (slim_ack_owner){0, 0}, 0, false);
 }
 
-void slim_subscribe_replay(slim_link *l, const slim_forwarded *kept) { slim_forwarded_each(kept, replay_one, l); }
+void slim_subscribe_replay(slim_link *l, const slim_forwarded *kept)
+{
+    slim_forwarded_each(kept, replay_one, l);
+}
 
 slim_err slim_subscribe_send(slim_worker *w, slim_link_id to, slim_bytes message, uint64_t op, uint64_t subscription_id, bool keep)
 {
@@ -284,7 +291,8 @@ static tell tell_peers(slim_link *in, const slim_view *v, uint32_t ttl, bool sub
     if (subscribe)
         t.tell = change->edge && slim_peers_announce_xt(h, &v->destination, in->kind, v->subscription_id, &t.id);
     else
-        t.tell = (change->edge || change->unmatched) && slim_peers_withdraw_xt(h, &v->destination, in->kind, change->unmatched, &t.id);
+        t.tell =
+            (change->edge || change->unmatched) && slim_peers_withdraw_xt(h, &v->destination, in->kind, change->unmatched, &t.id);
     return t;
 }
 
@@ -354,7 +362,8 @@ static const char *forward_to_link(slim_link *in, const slim_view *v, uint32_t t
 }
 
 /* Changes the table; the text of the failure goes into error. */
-static slim_err change_table(slim_link *in, const slim_view *v, slim_link_id target, slim_change *change, char *error, size_t error_n)
+static slim_err change_table(slim_link *in, const slim_view *v, slim_link_id target, slim_change *change, char *error,
+                             size_t error_n)
 {
     slim_routes *r = in->worker->hub->routes;
     const slim_link_slot *slot = slim_links_live_xt(in->worker->hub->links, target);
@@ -367,7 +376,8 @@ static slim_err change_table(slim_link *in, const slim_view *v, slim_link_id tar
         return SLIM_E_NOT_FOUND;
     }
     if (v->type == SLIM_MSG_SUBSCRIBE) {
-        e = slim_routes_subscribe_xt(r, target, atomic_load_explicit(&slot->kind, memory_order_relaxed), v->subscription_id, &v->destination, change);
+        e = slim_routes_subscribe_xt(r, target, atomic_load_explicit(&slot->kind, memory_order_relaxed), v->subscription_id,
+                                     &v->destination, change);
         if (e != SLIM_OK)
             snprintf(error, error_n, "%s", slim_err_text(e));
         return e;
@@ -377,7 +387,9 @@ static slim_err change_table(slim_link *in, const slim_view *v, slim_link_id tar
     case SLIM_UNSUB_FOUND: break;
     case SLIM_UNSUB_NO_NAME: snprintf(error, error_n, "subscription not found"); break;
     case SLIM_UNSUB_NO_ID: snprintf(error, error_n, "id not found: %s", slim_id_text(v->destination.id, id)); break;
-    case SLIM_UNSUB_NO_RECORD: snprintf(error, error_n, "subscription id not found: %llu", (unsigned long long)v->subscription_id); break;
+    case SLIM_UNSUB_NO_RECORD:
+        snprintf(error, error_n, "subscription id not found: %llu", (unsigned long long)v->subscription_id);
+        break;
     }
     return e;
 }

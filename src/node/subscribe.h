@@ -16,8 +16,8 @@ void slim_subscribe_link_lost(slim_link *l);
 void slim_subscribe_take_send(slim_worker *w, const slim_xrec *rec);
 void slim_subscribe_take_acked(slim_worker *w, const slim_xrec *rec);
 
-/* Sends an encoded message to a link of any worker; op != 0: its acknowledgement (subscription_id) is reported to that operation of w.
- * keep: a link that we dialled says it again after a reconnect. E_NOT_FOUND: the link is gone. */
+/* Sends an encoded message to a link of any worker; op != 0: its acknowledgement (subscription_id) is reported to that operation of
+ * w. keep: a link that we dialled says it again after a reconnect. E_NOT_FOUND: the link is gone. */
 slim_err slim_subscribe_send(slim_worker *w, slim_link_id to, slim_bytes message, uint64_t op, uint64_t subscription_id, bool keep);
 /* Says again on a link that came back what was kept for it. */
 void slim_subscribe_replay(slim_link *l, const slim_forwarded *kept);

@@ -36,7 +36,10 @@ uint64_t slim_worker_high_bytes(const slim_worker *w)
     return slim_budget_pressure_xt(&w->hub->budget) >= SLIM_PRESSURE_HIGH && high > TIGHT_HIGH_BYTES ? TIGHT_HIGH_BYTES : high;
 }
 
-uint64_t slim_worker_low_bytes(const slim_worker *w) { return slim_worker_high_bytes(w) / 4; }
+uint64_t slim_worker_low_bytes(const slim_worker *w)
+{
+    return slim_worker_high_bytes(w) / 4;
+}
 
 slim_xq *slim_worker_queue(slim_worker *w, uint16_t to)
 {

@@ -26,13 +26,13 @@ typedef struct slim_announced slim_announced;
 
 /* What travels between workers; each struct begins with slim_xrec. */
 typedef enum slim_xkind {
-    SLIM_X_MESSAGE,  /* deliver to links of yours */
-    SLIM_X_RETURN,   /* a loan of yours comes back */
-    SLIM_X_WAIT,     /* a link of mine waits until a link of yours has room */
-    SLIM_X_RESUME,   /* it has */
-    SLIM_X_SOCKET,   /* an accepted descriptor for you */
-    SLIM_X_SEND,     /* an encoded message for a link of yours, maybe with an acknowledgement to wait for */
-    SLIM_X_ACKED,    /* that acknowledgement, or its failure */
+    SLIM_X_MESSAGE, /* deliver to links of yours */
+    SLIM_X_RETURN,  /* a loan of yours comes back */
+    SLIM_X_WAIT,    /* a link of mine waits until a link of yours has room */
+    SLIM_X_RESUME,  /* it has */
+    SLIM_X_SOCKET,  /* an accepted descriptor for you */
+    SLIM_X_SEND,    /* an encoded message for a link of yours, maybe with an acknowledgement to wait for */
+    SLIM_X_ACKED,   /* that acknowledgement, or its failure */
 } slim_xkind;
 
 /* Work posted by threads that are no workers. */
@@ -58,7 +58,8 @@ typedef struct slim_scratch {
 } slim_scratch;
 
 typedef struct slim_counters {
-    uint64_t messages_in, messages_out, dropped_mac, dropped_ttl, dropped_unrouted, dropped_invalid, dropped_oversize, links_opened, links_closed;
+    uint64_t messages_in, messages_out, dropped_mac, dropped_ttl, dropped_unrouted, dropped_invalid, dropped_oversize, links_opened,
+        links_closed;
 } slim_counters;
 
 /* A link that ended with its records still in the table. */
@@ -82,9 +83,9 @@ struct slim_worker {
     slim_scratch head[2], preimage;
     slim_link **links; /* by slot; own ones only */
     uint32_t n_links_cap, n_links;
-    slim_link *live;      /* list of all link objects */
-    slim_link *crowded;   /* links somebody waits for */
-    slim_link *syncing;   /* peer links whose full sync is not finished */
+    slim_link *live;    /* list of all link objects */
+    slim_link *crowded; /* links somebody waits for */
+    slim_link *syncing; /* peer links whose full sync is not finished */
     slim_cleanup *cleanups;
     struct slim_op *ops[SLIM_OPS_BUCKETS]; /* open operations by number, of subscribe.c */
     uint64_t next_op;
@@ -95,7 +96,7 @@ struct slim_worker {
     bool draining, drained;
     slim_counters count;
     slim_log_rate bad_peer_rate;
-    uint64_t evacuated_ns; /* when stalled queues were last freed of receive buffers */
+    uint64_t evacuated_ns;       /* when stalled queues were last freed of receive buffers */
     _Atomic bool evacuate_asked; /* another worker is short of buffers that it may have lent to us */
     /* links held back because a core-to-core queue is full, per target worker */
     struct slim_xwait {
@@ -164,14 +165,17 @@ static inline bool slim_worker_slabs_low(const slim_worker *w)
 void slim_hub_worker_drained(slim_worker *w);
 
 slim_err slim_worker_start(slim_worker *w, slim_hub *h, uint16_t index);
-static inline slim_worker *slim_worker_of_io(slim_io *io) { return (slim_worker *)((char *)io - offsetof(slim_worker, io)); }
+static inline slim_worker *slim_worker_of_io(slim_io *io)
+{
+    return (slim_worker *)((char *)io - offsetof(slim_worker, io));
+}
 
 /* A rate-limited warning about a peer's bad behaviour. */
-#define slim_worker_blame(w, level, fmt, ...)                                                                                       \
-    do {                                                                                                                            \
-        uint32_t quiet_;                                                                                                            \
-        if (slim_log_on(level, SLIM_T_DATAPATH) && slim_log_rate_take(&(w)->bad_peer_rate, (w)->io.now_ns, 20, 5, &quiet_))         \
-            slim_log(level, DATAPATH, fmt " suppressed=%u", __VA_ARGS__, quiet_);                                                   \
+#define slim_worker_blame(w, level, fmt, ...)                                                                                      \
+    do {                                                                                                                           \
+        uint32_t quiet_;                                                                                                           \
+        if (slim_log_on(level, SLIM_T_DATAPATH) && slim_log_rate_take(&(w)->bad_peer_rate, (w)->io.now_ns, 20, 5, &quiet_))        \
+            slim_log(level, DATAPATH, fmt " suppressed=%u", __VA_ARGS__, quiet_);                                                  \
     } while (0)
 
 #endif

@@ -100,7 +100,10 @@ bool slim_xq_flush(slim_xq *q)
     return sent;
 }
 
-bool slim_xq_backlogged(const slim_xq *q) { return q->overflow != NULL; }
+bool slim_xq_backlogged(const slim_xq *q)
+{
+    return q->overflow != NULL;
+}
 
 uint64_t slim_xq_under_way_bytes(const slim_xq *q)
 {

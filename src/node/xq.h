@@ -1,6 +1,6 @@
-/* Core-to-core queues: one SPSC ring of parcels per ordered pair of workers, made at first use. A parcel carries the records of one batch;
- * what does not fit the ring waits in the producer's overflow list, before anything newer. The ring is ours, not ck's, because it must be
- * readable for ThreadSanitizer: C11 acquire and release instead of fences that only the processor sees. */
+/* Core-to-core queues: one SPSC ring of parcels per ordered pair of workers, made at first use. A parcel carries the records of one
+ * batch; what does not fit the ring waits in the producer's overflow list, before anything newer. The ring is ours, not ck's,
+ * because it must be readable for ThreadSanitizer: C11 acquire and release instead of fences that only the processor sees. */
 #ifndef SLIM_NODE_XQ_H
 #define SLIM_NODE_XQ_H
 
@@ -21,7 +21,7 @@ typedef struct slim_xrec {
 
 typedef struct slim_parcel slim_parcel;
 struct slim_parcel {
-    slim_parcel *next;   /* overflow list of the producer */
+    slim_parcel *next; /* overflow list of the producer */
     size_t used_bytes, cap_bytes;
     uint64_t cost_bytes; /* with what its records refer to */
     uint8_t data[] __attribute__((aligned(8)));
@@ -48,8 +48,8 @@ slim_xq *slim_xq_new(slim_mem *m);
 /* Both threads have ended; parcels left are freed unread. */
 void slim_xq_free(slim_xq *q);
 
-/* Producer: room for a record of n bytes (header included, rounded up); the header is filled in. extra: bytes that the record keeps alive
- * elsewhere. NULL: no memory. */
+/* Producer: room for a record of n bytes (header included, rounded up); the header is filled in. extra: bytes that the record keeps
+ * alive elsewhere. NULL: no memory. */
 void *slim_xq_put(slim_xq *q, uint32_t kind, size_t n, size_t extra_bytes);
 /* Producer: hands over what was put. True when the consumer has something new. */
 bool slim_xq_flush(slim_xq *q);

@@ -14,8 +14,14 @@ static void take(void *arg, const char *line, size_t n)
     got[got_n] = '\0';
 }
 
-static uint64_t wall(void) { return UINT64_C(1795460650956856000); }
-static void bad(void *arg, const char *directive) { n_bad++; }
+static uint64_t wall(void)
+{
+    return UINT64_C(1795460650956856000);
+}
+static void bad(void *arg, const char *directive)
+{
+    n_bad++;
+}
 
 static void open_log(const char *level)
 {
@@ -30,7 +36,8 @@ Test(log, line_form)
 {
     open_log("info");
     slim_log_write_xt(SLIM_INFO, SLIM_T_SERVICE, 811, "dataplane server started endpoint=%s", "127.0.0.1:1");
-    cr_assert_str_eq(got, "2026-11-23T19:04:10.956856Z  INFO main slim_service: 811: dataplane server started endpoint=127.0.0.1:1\n");
+    cr_assert_str_eq(got,
+                     "2026-11-23T19:04:10.956856Z  INFO main slim_service: 811: dataplane server started endpoint=127.0.0.1:1\n");
     got_n = 0;
     slim_log_style_now.color = true;
     slim_log_write_xt(SLIM_WARN, SLIM_T_DATAPATH, 1, "x");

@@ -9,8 +9,8 @@ typedef struct probe {
     slim_timer timer;
     uint64_t due_ns, fired_ns;
     int fired;
-    struct probe *other;   /* cancelled by our firing */
-    slim_timers *again;    /* set anew by our firing */
+    struct probe *other; /* cancelled by our firing */
+    slim_timers *again;  /* set anew by our firing */
 } probe;
 
 static slim_timers wheel;
@@ -111,7 +111,9 @@ Test(timers, random_against_a_list)
             for (int i = 0; i < N; i++)
                 if (p[i].due_ns != 0)
                     cr_assert_leq(next, p[i].due_ns + MS, "next_ns is later than a timer");
-            now += test_rand(&seed) % 2 == 0 ? test_rand(&seed) % (50 * MS) : next == SLIM_TIMERS_NEVER || next < now ? 0 : next - now;
+            now += test_rand(&seed) % 2 == 0                 ? test_rand(&seed) % (50 * MS)
+                   : next == SLIM_TIMERS_NEVER || next < now ? 0
+                                                             : next - now;
             slim_timers_run(&wheel, now);
             for (int i = 0; i < N; i++) {
                 if (p[i].due_ns == 0)

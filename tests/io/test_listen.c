@@ -282,8 +282,8 @@ static void waits_for(const char *endpoint)
 
     expect_ok(&first);
     cr_assert_eq(pthread_create(&thread, NULL, close_later, &first.fd), 0);
-    second.e = slim_listen_open(&(slim_listen_config){first.bound, 0, 20000}, &second.fd, second.bound, sizeof(second.bound), second.why,
-                                sizeof(second.why));
+    second.e = slim_listen_open(&(slim_listen_config){first.bound, 0, 20000}, &second.fd, second.bound, sizeof(second.bound),
+                                second.why, sizeof(second.why));
     pthread_join(thread, NULL);
     expect_ok(&second);
     cr_assert_str_eq(second.bound, first.bound);

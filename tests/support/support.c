@@ -74,7 +74,10 @@ static void test_release(slim_mem *self, void *p)
     free(p);
 }
 
-void test_mem_init(test_mem *t, long fail_at) { *t = (test_mem){{test_resize, test_release}, fail_at, 0, 0, false}; }
+void test_mem_init(test_mem *t, long fail_at)
+{
+    *t = (test_mem){{test_resize, test_release}, fail_at, 0, 0, false};
+}
 
 uint64_t test_seed(void)
 {

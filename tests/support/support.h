@@ -13,9 +13,9 @@ slim_bytes test_file(const char *path);
 /* An allocator that fails the n-th allocation from now (0: the next), counts what is live, and checks that all was freed. */
 typedef struct test_mem {
     slim_mem mem;
-    long fail_at;  /* -1: never */
+    long fail_at; /* -1: never */
     long calls, live;
-    bool failed;   /* the failure was delivered */
+    bool failed; /* the failure was delivered */
 } test_mem;
 void test_mem_init(test_mem *t, long fail_at);
 
