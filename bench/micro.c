@@ -330,7 +330,7 @@ static void run_handover(void *arg, uint64_t n)
 
         for (uint64_t k = 0; k < RECORDS && i + k < n; k++)
             ((slim_xrec *)need(slim_xq_put(q, 1, RECORD_BYTES, 0)))[1].kind = (uint32_t)i;
-        slim_xq_flush(q);
+        slim_xq_flush(q, 0);
         while ((p = slim_xq_take(q)) != NULL) {
             for (size_t at = 0; at < p->used_bytes;) {
                 const slim_xrec *rec = (const slim_xrec *)(p->data + at);

@@ -43,7 +43,7 @@ static void queue_discard(slim_xq *q)
             }
             slim_xq_done(q, p);
         }
-    } while (slim_xq_flush(q));
+    } while (slim_xq_flush(q, 0));
 }
 
 static void mail_discard(slim_worker *w)

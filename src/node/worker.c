@@ -9,6 +9,7 @@
 #include "node/subscribe.h"
 
 #define SCRATCH_KEEP_BYTES 65536u
+#define PARCELS_PER_TURN 256
 #define EVACUATE_EVERY_NS 100000000u
 /* While the process is short of memory, a receiver may hold only this much before its senders are held back. */
 #define TIGHT_HIGH_BYTES (64u * 1024)
@@ -143,24 +144,44 @@ static void take_record(slim_worker *w, const slim_xrec *rec)
     }
 }
 
+/* The queue to this worker whose next parcel is the oldest; NULL: all are empty. */
+static slim_xq *oldest_queue(slim_worker *w, uint16_t *from)
+{
+    slim_xq *best = NULL;
+    uint64_t least = UINT64_MAX;
+
+    for (uint16_t i = 0; i < w->hub->n_workers; i++) {
+        slim_xq *q = atomic_load_explicit(&w->hub->xq[i][w->index], memory_order_acquire);
+        uint64_t stamp = q != NULL ? slim_xq_stamp_ns(q) : UINT64_MAX;
+
+        if (stamp < least) {
+            least = stamp;
+            best = q;
+            *from = i;
+        }
+    }
+    return best;
+}
+
+/* In the order in which they were handed over, and before the sockets of the same turn: what a client sends in answer to a message
+ * must not overtake what was sent before that message (see send_parcels in worker_turn). */
 static void take_parcels(slim_worker *w)
 {
-    for (uint16_t from = 0; from < w->hub->n_workers; from++) {
-        slim_xq *q = atomic_load_explicit(&w->hub->xq[from][w->index], memory_order_acquire);
-        slim_parcel *p;
+    slim_parcel *p;
+    uint16_t from;
+    slim_xq *q;
 
-        /* A bounded helping, so that a busy producer cannot keep this worker from its own sockets. */
-        for (int i = 0; q != NULL && i < 64 && (p = slim_xq_take(q)) != NULL; i++) {
-            for (size_t at = 0; at < p->used_bytes;) {
-                const slim_xrec *rec = (const slim_xrec *)(p->data + at);
+    /* A bounded helping, so that a busy producer cannot keep this worker from its own sockets. */
+    for (int i = 0; i < PARCELS_PER_TURN && (q = oldest_queue(w, &from)) != NULL && (p = slim_xq_take(q)) != NULL; i++) {
+        for (size_t at = 0; at < p->used_bytes;) {
+            const slim_xrec *rec = (const slim_xrec *)(p->data + at);
 
-                at += rec->size_bytes;
-                take_record(w, rec);
-            }
-            slim_xq_done(q, p);
-            if (atomic_load_explicit(&q->wanted, memory_order_seq_cst))
-                wake_xt(&w->hub->workers[from]);
+            at += rec->size_bytes;
+            take_record(w, rec);
         }
+        slim_xq_done(q, p);
+        if (atomic_load_explicit(&q->wanted, memory_order_seq_cst))
+            wake_xt(&w->hub->workers[from]);
     }
 }
 
@@ -208,7 +229,7 @@ static void send_parcels(slim_worker *w)
     for (uint16_t to = 0; to < w->hub->n_workers; to++) {
         slim_xq *q = atomic_load_explicit(&w->hub->xq[w->index][to], memory_order_relaxed);
 
-        if (q != NULL && slim_xq_flush(q))
+        if (q != NULL && slim_xq_flush(q, w->io.now_ns))
             wake_xt(&w->hub->workers[to]);
     }
 }
@@ -269,14 +290,16 @@ static void worker_turn(slim_worker *w)
 
     atomic_store_explicit(&w->asleep, false, memory_order_relaxed);
     slim_routes_enter(w->reader);
-    slim_io_dispatch(&w->io, n);
     take_parcels(w);
+    slim_io_dispatch(&w->io, n);
     take_mail(w);
     slim_links_clean_up(w);
     slim_peers_sync(w);
     slim_links_let_go(w);
     release_queue_waits(w);
     evacuate(w);
+    /* Before anything of this turn can reach a client; again for loans that the flush gave back. */
+    send_parcels(w);
     slim_io_flush(&w->io);
     send_parcels(w);
     slim_routes_leave(w->reader);

@@ -80,7 +80,7 @@ static bool ring_put(slim_xq *q, slim_parcel *p)
     return true;
 }
 
-bool slim_xq_flush(slim_xq *q)
+bool slim_xq_flush(slim_xq *q, uint64_t now_ns)
 {
     bool sent = false;
 
@@ -91,6 +91,7 @@ bool slim_xq_flush(slim_xq *q)
     while (q->overflow != NULL) {
         slim_parcel *p = q->overflow, *next = p->next;
 
+        p->stamp_ns = now_ns;
         /* The consumer owns the parcel as soon as it is in the ring. */
         if (!ring_put(q, p))
             break;
@@ -120,6 +121,13 @@ slim_parcel *slim_xq_take(slim_xq *q)
     p = q->slots[tail % SLIM_XQ_SLOTS];
     atomic_store_explicit(&q->tail, tail + 1, memory_order_release);
     return p;
+}
+
+uint64_t slim_xq_stamp_ns(const slim_xq *q)
+{
+    uint32_t tail = atomic_load_explicit(&q->tail, memory_order_relaxed);
+
+    return tail == atomic_load_explicit(&q->head, memory_order_acquire) ? UINT64_MAX : q->slots[tail % SLIM_XQ_SLOTS]->stamp_ns;
 }
 
 void slim_xq_done(slim_xq *q, slim_parcel *p)

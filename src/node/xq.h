@@ -24,6 +24,7 @@ struct slim_parcel {
     slim_parcel *next; /* overflow list of the producer */
     size_t used_bytes, cap_bytes;
     uint64_t cost_bytes; /* with what its records refer to */
+    uint64_t stamp_ns;   /* when it was handed over */
     uint8_t data[] __attribute__((aligned(8)));
 };
 
@@ -52,13 +53,15 @@ void slim_xq_free(slim_xq *q);
  * alive elsewhere. NULL: no memory. */
 void *slim_xq_put(slim_xq *q, uint32_t kind, size_t n, size_t extra_bytes);
 /* Producer: hands over what was put. True when the consumer has something new. */
-bool slim_xq_flush(slim_xq *q);
+bool slim_xq_flush(slim_xq *q, uint64_t now_ns);
 bool slim_xq_backlogged(const slim_xq *q); /* records wait in the overflow list */
 /* Producer: bytes handed over or about to be and not yet consumed. */
 uint64_t slim_xq_under_way_bytes(const slim_xq *q);
 
 /* Consumer: the next parcel or NULL; give it back with slim_xq_done. */
 slim_parcel *slim_xq_take(slim_xq *q);
+/* Consumer: when the next parcel was handed over; UINT64_MAX when there is none. */
+uint64_t slim_xq_stamp_ns(const slim_xq *q);
 void slim_xq_done(slim_xq *q, slim_parcel *p);
 bool slim_xq_empty(const slim_xq *q);
 

@@ -504,6 +504,26 @@ def test_order_is_kept(at):
         assert [int.from_bytes(blob[1:], "big") for blob in got if blob[0] == letter] == list(range(2000))
 
 
+def test_answers_do_not_overtake(at):
+    """One writer tells a watcher, then an asker; what the asker says to the watcher for it must come second, whoever serves whom."""
+    for number in range(int(os.environ.get("SLIM_ANSWER_ROUNDS", "400")) // 20):
+        # In turn all three sit on other workers.
+        links = [dial(at) for _ in range(3 + number % 2)]
+        watcher, asker, writer = links[:3]
+        watcher.subscribed(name("org/ns/watcher", 1))
+        asker.subscribed(name("org/ns/asker", 1))
+        for step in range(20):
+            news = writer.publication(name("org/ns/watcher", 1), b"news %d" % step)
+            question = writer.publication(name("org/ns/asker", 1), b"ask")
+            writer.send_bytes(grpc(encode(news)) + grpc(encode(question)))
+            assert asker.received() == b"ask"
+            asker.publish(name("org/ns/watcher", 1), b"answer %d" % step)
+            assert watcher.received() == b"news %d" % step
+            assert watcher.received() == b"answer %d" % step
+        for link in links:
+            link.connection.close()
+
+
 def test_thousands_of_names(at):
     link = dial(at)
     count = 3000

@@ -47,16 +47,16 @@ Test(xq, order_through_the_overflow)
     for (int i = 0; i < 1000; i++) {
         for (int k = 0; k < 5; k++)
             put(q, put_n++, test_rand(&seed) % 300);
-        slim_xq_flush(q);
+        slim_xq_flush(q, 0);
     }
     cr_assert(slim_xq_backlogged(q));
     for (int i = 0; i < 300; i++) {
         got = drain(q, got);
         put(q, put_n++, 0);
-        slim_xq_flush(q);
+        slim_xq_flush(q, 0);
     }
     do {
-        slim_xq_flush(q);
+        slim_xq_flush(q, 0);
         got = drain(q, got);
     } while (slim_xq_backlogged(q) || !slim_xq_empty(q));
     cr_assert_eq(got, put_n);
@@ -75,11 +75,11 @@ Test(xq, big_records_and_leftovers)
     put(q, 0, 200000);
     put(q, 1, 10);
     cr_assert_geq(slim_xq_under_way_bytes(q), 200010 + 200);
-    cr_assert(slim_xq_flush(q));
-    cr_assert_not(slim_xq_flush(q), "nothing new");
+    cr_assert(slim_xq_flush(q, 0));
+    cr_assert_not(slim_xq_flush(q, 0), "nothing new");
     cr_assert_eq(drain(q, 0), 2);
     put(q, 2, 10);
-    slim_xq_flush(q);
+    slim_xq_flush(q, 0);
     put(q, 3, 10);
     slim_xq_free(q); /* one parcel in the ring, one open */
     cr_assert_eq(m.live, 0);
@@ -92,12 +92,12 @@ static void *producer(void *arg)
     for (uint64_t n = 0; n < 200000;) {
         for (int k = 0; k < 50; k++, n++)
             put(q, n, n % 64);
-        slim_xq_flush(q);
+        slim_xq_flush(q, 0);
         while (slim_xq_under_way_bytes(q) > 1000000)
-            slim_xq_flush(q);
+            slim_xq_flush(q, 0);
     }
     while (slim_xq_backlogged(q))
-        slim_xq_flush(q);
+        slim_xq_flush(q, 0);
     return NULL;
 }
 
@@ -176,17 +176,17 @@ static void *race_producer(void *arg)
     for (uint64_t n = 0; n < r->records; n++) {
         put_patterned(r->q, n);
         if (until_flush-- == 0) {
-            slim_xq_flush(r->q);
+            slim_xq_flush(r->q, 0);
             until_flush = test_rand(&seed) % 4;
         }
         if (slim_xq_backlogged(r->q))
             atomic_store(&r->backlogged, true);
         /* As a worker does: go on when enough is under way, and come back to the overflow list. */
         while (slim_xq_under_way_bytes(r->q) > SLIM_XQ_HIGH_BYTES && atomic_load(&r->backlogged))
-            slim_xq_flush(r->q);
+            slim_xq_flush(r->q, 0);
     }
     do
-        slim_xq_flush(r->q);
+        slim_xq_flush(r->q, 0);
     while (slim_xq_backlogged(r->q));
     return NULL;
 }
@@ -221,12 +221,12 @@ Test(xq, indexes_wrap)
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 260; i++) {
             put_patterned(q, put_n++);
-            slim_xq_flush(q);
+            slim_xq_flush(q, 0);
         }
         cr_assert_eq(slim_xq_backlogged(q), true, "260 parcels into %d slots", SLIM_XQ_SLOTS);
         do
             got = drain_patterned(q, got, &parcels);
-        while (slim_xq_flush(q));
+        while (slim_xq_flush(q, 0));
         cr_assert_eq(got, put_n);
     }
     cr_assert_lt(atomic_load(&q->head), 1000);
@@ -260,7 +260,7 @@ Test(xq, no_memory)
         }
         cr_assert_eq(refused, m.failed);
         cr_assert_eq(slim_xq_under_way_bytes(q), 10 * 12000, "what was refused is not counted");
-        slim_xq_flush(q);
+        slim_xq_flush(q, 0);
         while ((p = slim_xq_take(q)) != NULL) {
             for (size_t k = 0; k < p->used_bytes; k += 12000)
                 cr_assert_eq(((const number *)(p->data + k))->n, expected++);
@@ -270,4 +270,21 @@ Test(xq, no_memory)
         slim_xq_free(q);
         cr_assert_eq(m.live, 0);
     }
+}
+
+Test(xq, stamp_of_the_next_parcel)
+{
+    slim_xq *q = slim_xq_new(&slim_mem_libc);
+
+    cr_assert_eq(slim_xq_stamp_ns(q), UINT64_MAX);
+    for (uint64_t now = 7; now < 10; now++) {
+        cr_assert_not_null(slim_xq_put(q, 1, sizeof(slim_xrec), 0));
+        slim_xq_flush(q, now);
+    }
+    for (uint64_t now = 7; now < 10; now++) {
+        cr_assert_eq(slim_xq_stamp_ns(q), now);
+        slim_xq_done(q, slim_xq_take(q));
+    }
+    cr_assert_eq(slim_xq_stamp_ns(q), UINT64_MAX);
+    slim_xq_free(q);
 }
