@@ -30,13 +30,15 @@ static slim_err read_headers(cfg_reader *r, const cfg_path *p, const cfg_node *n
     if ((c->headers = cfg_alloc(r, count * sizeof(*c->headers) + 1)) == NULL)
         return r->err;
     for (size_t i = 0; i < count; i++) {
-        const cfg_node *key = cfg_at(r, n->data.mapping.pairs.start[i].key), *value = cfg_at(r, n->data.mapping.pairs.start[i].value);
+        const cfg_node *key = cfg_at(r, n->data.mapping.pairs.start[i].key),
+                       *value = cfg_at(r, n->data.mapping.pairs.start[i].value);
         cfg_path here = {p, key->type == YAML_SCALAR_NODE ? (const char *)key->data.scalar.value : "?", 0};
         const char *text;
 
         /* Names and values as HTTP/2 can carry them (RFC 9113, 8.2.1). */
-        if (key->type != YAML_SCALAR_NODE || here.key[0] == '\0' || here.key[strspn(here.key, "!#$%&'*+-.^_`|~0123456789"
-                                                                                      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")] != '\0')
+        if (key->type != YAML_SCALAR_NODE || here.key[0] == '\0' ||
+            here.key[strspn(here.key, "!#$%&'*+-.^_`|~0123456789"
+                                      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")] != '\0')
             return cfg_fail(r, &here, key, "not a header name");
         if ((e = cfg_string(r, &here, value, true, &text)) != SLIM_OK)
             return e;
@@ -134,7 +136,8 @@ static slim_err check_endpoint(cfg_reader *r, const cfg_path *p, const cfg_node 
     if (c->endpoint == NULL || c->endpoint[0] == '\0')
         return cfg_fail(r, p, n, "the key \"endpoint\" is missing, e.g. endpoint: \"http://10.0.0.6:46357\"");
     if (strncmp(c->endpoint, "ws://", 5) == 0 || strncmp(c->endpoint, "wss://", 6) == 0)
-        return cfg_fail(r, &here, at, "\"%s\": WebSocket links are not supported yet; use http://, https:// or unix://", c->endpoint);
+        return cfg_fail(r, &here, at, "\"%s\": WebSocket links are not supported yet; use http://, https:// or unix://",
+                        c->endpoint);
     scheme = strstr(c->endpoint, "://");
     if (scheme == NULL || (strncmp(c->endpoint, "http://", 7) != 0 && strncmp(c->endpoint, "https://", 8) != 0 &&
                            strncmp(c->endpoint, "unix://", 7) != 0))
@@ -175,7 +178,11 @@ slim_err cfg_read_client(cfg_reader *r, const cfg_path *p, const cfg_node *n, sl
         .tcp_keepalive_ns = 60000000000u,
         .http2_keepalive_ns = 60000000000u,
         .keepalive_timeout_ns = 10000000000u,
-        .backoff = {.kind = SLIM_BACKOFF_FIXED, .interval_ns = 2000000000u, .base = 100, .factor = 1, .max_delay_ns = 1000000000u,
+        .backoff = {.kind = SLIM_BACKOFF_FIXED,
+                    .interval_ns = 2000000000u,
+                    .base = 100,
+                    .factor = 1,
+                    .max_delay_ns = 1000000000u,
                     .max_attempts = UINT64_MAX},
         .require_header_mac = true,
         .connection_type = SLIM_CFG_EDGE,
@@ -183,6 +190,7 @@ slim_err cfg_read_client(cfg_reader *r, const cfg_path *p, const cfg_node *n, sl
     if ((e = cfg_mapping(r, p, n, &table, out)) != SLIM_OK)
         return e;
     if (out->link_id != NULL && out->link_id[0] == '\0')
-        return cfg_fail(r, &(cfg_path){p, "link_id", 0}, cfg_lookup(r, n, "link_id"), "must not be empty; leave it out for a random one");
+        return cfg_fail(r, &(cfg_path){p, "link_id", 0}, cfg_lookup(r, n, "link_id"),
+                        "must not be empty; leave it out for a random one");
     return check_endpoint(r, p, n, out);
 }

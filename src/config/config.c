@@ -26,12 +26,9 @@ static slim_err read_filters(cfg_reader *r, const cfg_path *p, const cfg_node *n
 static slim_err read_opentelemetry(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
 {
     static const cfg_field fields[] = {
-        {"enabled", CFG_BOOL, 0, NULL, NULL},
-        {"grpc", CFG_IGNORED, 0, NULL, NULL},
-        {"service_name", CFG_IGNORED, 0, NULL, NULL},
-        {"service_version", CFG_IGNORED, 0, NULL, NULL},
-        {"environment", CFG_IGNORED, 0, NULL, NULL},
-        {"metrics_interval_secs", CFG_IGNORED, 0, NULL, NULL},
+        {"enabled", CFG_BOOL, 0, NULL, NULL},         {"grpc", CFG_IGNORED, 0, NULL, NULL},
+        {"service_name", CFG_IGNORED, 0, NULL, NULL}, {"service_version", CFG_IGNORED, 0, NULL, NULL},
+        {"environment", CFG_IGNORED, 0, NULL, NULL},  {"metrics_interval_secs", CFG_IGNORED, 0, NULL, NULL},
     };
     static const cfg_table table = {"tracing.opentelemetry", fields, COUNT(fields), true};
     bool enabled = false;
@@ -39,7 +36,8 @@ static slim_err read_opentelemetry(cfg_reader *r, const cfg_path *p, const cfg_n
 
     if ((e = cfg_mapping(r, p, n, &table, &enabled)) != SLIM_OK)
         return e;
-    return enabled ? cfg_fail(r, &(cfg_path){p, "enabled", 0}, cfg_lookup(r, n, "enabled"), "true: export by OTLP is not supported yet; set it to false")
+    return enabled ? cfg_fail(r, &(cfg_path){p, "enabled", 0}, cfg_lookup(r, n, "enabled"),
+                              "true: export by OTLP is not supported yet; set it to false")
                    : SLIM_OK;
 }
 
@@ -82,8 +80,9 @@ static slim_err syntax_error(cfg_reader *r, const yaml_parser_t *parser)
             for (size_t i = 0; i < parser->problem_offset && i < r->src->n; i++)
                 line += r->src->text[i] == '\n';
         }
-        snprintf(r->why, r->why_n, "%s:%zu: impossible to parse yaml: %s%s%s", r->src->name, line, parser->problem != NULL ? parser->problem : "error",
-                 parser->context != NULL ? ", " : "", parser->context != NULL ? parser->context : "");
+        snprintf(r->why, r->why_n, "%s:%zu: impossible to parse yaml: %s%s%s", r->src->name, line,
+                 parser->problem != NULL ? parser->problem : "error", parser->context != NULL ? ", " : "",
+                 parser->context != NULL ? parser->context : "");
         r->err = SLIM_E_CONFIG;
     }
     return r->err;
@@ -99,7 +98,8 @@ static slim_err load(cfg_reader *r, yaml_parser_t *parser)
         return syntax_error(r, parser);
     root = yaml_document_get_root_node(&r->doc);
     if (root == NULL || root->type != YAML_MAPPING_NODE)
-        return cfg_fail(r, NULL, root, "impossible to parse yaml: the file must be a mapping with the keys services, tracing, runtime");
+        return cfg_fail(r, NULL, root,
+                        "impossible to parse yaml: the file must be a mapping with the keys services, tracing, runtime");
     if (!yaml_parser_load(parser, &second))
         return syntax_error(r, parser);
     root = yaml_document_get_root_node(&second);
@@ -111,7 +111,8 @@ static slim_err load(cfg_reader *r, yaml_parser_t *parser)
 
 static slim_err check_root(cfg_reader *r, const cfg_node *root)
 {
-    static const cfg_field fields[] = {{"services", CFG_IGNORED, 0, NULL, NULL}, {"tracing", CFG_IGNORED, 0, NULL, NULL}, {"runtime", CFG_IGNORED, 0, NULL, NULL}};
+    static const cfg_field fields[] = {
+        {"services", CFG_IGNORED, 0, NULL, NULL}, {"tracing", CFG_IGNORED, 0, NULL, NULL}, {"runtime", CFG_IGNORED, 0, NULL, NULL}};
     static const cfg_table table = {"the configuration, which has services, tracing and runtime", fields, COUNT(fields), true};
 
     return cfg_mapping(r, NULL, root, &table, NULL);
@@ -153,8 +154,8 @@ static void arena_free(cfg_arena *a)
     }
 }
 
-slim_err slim_cfg_parse(const slim_cfg_source *src, slim_mem *m, slim_cfg **out, void (*warn)(void *arg, const char *line), void *warn_arg,
-                        slim_cfg_stage *stage, char *why, size_t why_n)
+slim_err slim_cfg_parse(const slim_cfg_source *src, slim_mem *m, slim_cfg **out, void (*warn)(void *arg, const char *line),
+                        void *warn_arg, slim_cfg_stage *stage, char *why, size_t why_n)
 {
     owned *o = slim_zalloc(m, 1, sizeof(*o));
     cfg_reader r = {.src = src, .warn = warn, .warn_arg = warn_arg, .why = why, .why_n = why_n};
@@ -170,7 +171,11 @@ slim_err slim_cfg_parse(const slim_cfg_source *src, slim_mem *m, slim_cfg **out,
     }
     o->arena.mem = m;
     r.arena = &o->arena;
-    o->cfg = (slim_cfg){.thread_name = "slim", .drain_timeout_ns = 10000000000u, .log_level = "info", .filters_default = true, .display_thread_names = true,
+    o->cfg = (slim_cfg){.thread_name = "slim",
+                        .drain_timeout_ns = 10000000000u,
+                        .log_level = "info",
+                        .filters_default = true,
+                        .display_thread_names = true,
                         ._arena = &o->arena};
     yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&parser, (const unsigned char *)src->text, src->n);

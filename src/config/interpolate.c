@@ -10,7 +10,8 @@ static bool is_reference(const cfg_node *n)
     const char *s = (const char *)n->data.scalar.value;
     size_t length = n->data.scalar.length;
 
-    return n->type == YAML_SCALAR_NODE && length >= 3 && memcmp(s, "${", 2) == 0 && s[length - 1] == '}' && memchr(s, 0, length) == NULL;
+    return n->type == YAML_SCALAR_NODE && length >= 3 && memcmp(s, "${", 2) == 0 && s[length - 1] == '}' &&
+           memchr(s, 0, length) == NULL;
 }
 
 static slim_err resolve_file(cfg_reader *r, const cfg_node *n, const char *path, const char **out)

@@ -48,7 +48,10 @@ const char *cfg_copy(cfg_reader *r, const char *s, size_t n)
 
 /* ---- messages ---- */
 
-int cfg_line(const cfg_node *n) { return (int)n->start_mark.line + 1; }
+int cfg_line(const cfg_node *n)
+{
+    return (int)n->start_mark.line + 1;
+}
 
 static size_t path_text(const cfg_path *p, char *out, size_t n)
 {
@@ -106,8 +109,14 @@ void cfg_warn(cfg_reader *r, const cfg_path *path, const cfg_node *at, const cha
 
 /* ---- scalars ---- */
 
-cfg_node *cfg_at(cfg_reader *r, int index) { return yaml_document_get_node(&r->doc, index); }
-bool cfg_is_mapping(const cfg_node *n) { return n->type == YAML_MAPPING_NODE; }
+cfg_node *cfg_at(cfg_reader *r, int index)
+{
+    return yaml_document_get_node(&r->doc, index);
+}
+bool cfg_is_mapping(const cfg_node *n)
+{
+    return n->type == YAML_MAPPING_NODE;
+}
 
 typedef enum scalar_type { SCALAR_NULL, SCALAR_BOOL, SCALAR_INTEGER, SCALAR_FLOAT, SCALAR_STRING, SCALAR_NONE } scalar_type;
 
@@ -204,7 +213,10 @@ static scalar_type type_of(const cfg_reader *r, const cfg_node *n)
     return float_like(s) ? SCALAR_FLOAT : SCALAR_STRING;
 }
 
-bool cfg_is_null(const cfg_reader *r, const cfg_node *n) { return type_of(r, n) == SCALAR_NULL; }
+bool cfg_is_null(const cfg_reader *r, const cfg_node *n)
+{
+    return type_of(r, n) == SCALAR_NULL;
+}
 
 /* What stands there instead, for a person; a value that came from outside is not shown. */
 static slim_err type_error(cfg_reader *r, const cfg_path *p, const cfg_node *n, bool secret, const char *wanted)
@@ -214,10 +226,16 @@ static slim_err type_error(cfg_reader *r, const cfg_path *p, const cfg_node *n, 
 
     switch (type_of(r, n)) {
     case SCALAR_NULL: return cfg_fail(r, p, n, "expected %s, found nothing", wanted);
-    case SCALAR_BOOL: return hide ? cfg_fail(r, p, n, "expected %s, found a boolean", wanted) : cfg_fail(r, p, n, "expected %s, found the boolean %s", wanted, s);
+    case SCALAR_BOOL:
+        return hide ? cfg_fail(r, p, n, "expected %s, found a boolean", wanted)
+                    : cfg_fail(r, p, n, "expected %s, found the boolean %s", wanted, s);
     case SCALAR_INTEGER:
-    case SCALAR_FLOAT: return hide ? cfg_fail(r, p, n, "expected %s, found a number", wanted) : cfg_fail(r, p, n, "expected %s, found the number %.40s", wanted, s);
-    case SCALAR_STRING: return hide ? cfg_fail(r, p, n, "expected %s, found a string", wanted) : cfg_fail(r, p, n, "expected %s, found the string \"%.80s\"", wanted, s);
+    case SCALAR_FLOAT:
+        return hide ? cfg_fail(r, p, n, "expected %s, found a number", wanted)
+                    : cfg_fail(r, p, n, "expected %s, found the number %.40s", wanted, s);
+    case SCALAR_STRING:
+        return hide ? cfg_fail(r, p, n, "expected %s, found a string", wanted)
+                    : cfg_fail(r, p, n, "expected %s, found the string \"%.80s\"", wanted, s);
     case SCALAR_NONE: break;
     }
     return cfg_fail(r, p, n, "expected %s, found a %s", wanted, n->type == YAML_MAPPING_NODE ? "mapping" : "list");
@@ -228,7 +246,8 @@ slim_err cfg_string(cfg_reader *r, const cfg_path *p, const cfg_node *n, bool se
     const char *resolved;
 
     if (type_of(r, n) != SCALAR_STRING)
-        return type_error(r, p, n, secret, secret ? "a string" : "a string (put numbers and the words true, false, null in quotes)");
+        return type_error(r, p, n, secret,
+                          secret ? "a string" : "a string (put numbers and the words true, false, null in quotes)");
     resolved = r->resolved[n - r->doc.nodes.start];
     if (resolved != NULL) {
         *out = resolved;
@@ -301,9 +320,15 @@ static unsigned distance(const char *a, const char *b, unsigned left)
 }
 
 /* Keys of older generations, and what took their place. */
-static const char *const renamed[][2] = {{"ca_file", "ca_source"},       {"ca_file", "client_ca"},      {"cert_file", "source"},        {"key_file", "source"},
-                                         {"client_ca_file", "client_ca"}, {"group_name", "domain_name"},  {"cert", "source"},
-                                         {"key", "source"},               {"connection_timeout", "connect_timeout"}};
+static const char *const renamed[][2] = {{"ca_file", "ca_source"},
+                                         {"ca_file", "client_ca"},
+                                         {"cert_file", "source"},
+                                         {"key_file", "source"},
+                                         {"client_ca_file", "client_ca"},
+                                         {"group_name", "domain_name"},
+                                         {"cert", "source"},
+                                         {"key", "source"},
+                                         {"connection_timeout", "connect_timeout"}};
 
 static const char *suggestion(const cfg_table *t, const char *key)
 {
@@ -358,7 +383,9 @@ static slim_err read_field(cfg_reader *r, const cfg_path *p, const cfg_node *n, 
     case CFG_U64: return cfg_number(r, p, n, UINT64_MAX, (uint64_t *)(void *)at);
     case CFG_DURATION: return cfg_duration(r, p, n, (uint64_t *)(void *)at);
     case CFG_CUSTOM: return f->custom(r, p, n, at);
-    case CFG_NO_EFFECT: cfg_warn(r, p, n, "has no effect%s%s", f->note != NULL ? ": " : "", f->note != NULL ? f->note : ""); return SLIM_OK;
+    case CFG_NO_EFFECT:
+        cfg_warn(r, p, n, "has no effect%s%s", f->note != NULL ? ": " : "", f->note != NULL ? f->note : "");
+        return SLIM_OK;
     case CFG_IGNORED:
     case CFG_UNSUPPORTED: break;
     }
@@ -430,4 +457,7 @@ slim_err cfg_list(cfg_reader *r, const cfg_path *p, const cfg_node *n, const cha
     return SLIM_OK;
 }
 
-cfg_node *cfg_list_item(cfg_reader *r, const cfg_node *list, size_t i) { return cfg_at(r, list->data.sequence.items.start[i]); }
+cfg_node *cfg_list_item(cfg_reader *r, const cfg_node *list, size_t i)
+{
+    return cfg_at(r, list->data.sequence.items.start[i]);
+}

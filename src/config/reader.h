@@ -38,7 +38,8 @@ void *cfg_alloc(cfg_reader *r, size_t n);
 const char *cfg_copy(cfg_reader *r, const char *s, size_t n);
 
 /* Sets the failure to `file:line: path: reason` and returns E_CONFIG; the first one stands. */
-slim_err cfg_fail(cfg_reader *r, const cfg_path *path, const cfg_node *at, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+slim_err cfg_fail(cfg_reader *r, const cfg_path *path, const cfg_node *at, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 slim_err cfg_no_memory(cfg_reader *r);
 void cfg_warn(cfg_reader *r, const cfg_path *path, const cfg_node *at, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 int cfg_line(const cfg_node *n);
@@ -85,8 +86,8 @@ typedef struct cfg_table {
     bool strict; /* unknown keys are an error, else a warning */
 } cfg_table;
 
-/* Fills out from a mapping; a value of null counts as absent. Duplicate keys, keys that are no strings and other nodes than a mapping
- * are errors. */
+/* Fills out from a mapping; a value of null counts as absent. Duplicate keys, keys that are no strings and other nodes than a
+ * mapping are errors. */
 slim_err cfg_mapping(cfg_reader *r, const cfg_path *p, const cfg_node *n, const cfg_table *t, void *out);
 /* The value of a key of a mapping without reading it; NULL: absent or null. */
 cfg_node *cfg_lookup(cfg_reader *r, const cfg_node *mapping, const char *key);

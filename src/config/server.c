@@ -39,7 +39,8 @@ static slim_err check_endpoint(cfg_reader *r, const cfg_path *p, const cfg_node 
     if (s->endpoint == NULL)
         return cfg_fail(r, p, n, "the key \"endpoint\" is missing, e.g. endpoint: \"0.0.0.0:46357\"");
     if (strncmp(s->endpoint, "ws://", 5) == 0 || strncmp(s->endpoint, "wss://", 6) == 0)
-        return cfg_fail(r, &here, at, "\"%s\": WebSocket listeners are not supported yet; use IP:port or unix:///path", s->endpoint);
+        return cfg_fail(r, &here, at, "\"%s\": WebSocket listeners are not supported yet; use IP:port or unix:///path",
+                        s->endpoint);
     if (strncmp(s->endpoint, "unix://", 7) == 0 && !s->tls.insecure)
         return cfg_fail(r, &insecure, tls != NULL ? tls : n, "must be true: a unix socket speaks no TLS");
     return SLIM_OK;
@@ -79,6 +80,7 @@ slim_err cfg_read_server(cfg_reader *r, const cfg_path *p, const cfg_node *n, sl
     if ((e = cfg_mapping(r, p, n, &table, out)) != SLIM_OK)
         return e;
     if (cfg_lookup(r, n, "negotiation_timeout_secs") != NULL && cfg_lookup(r, n, "link_hmac_timeout_secs") != NULL)
-        return cfg_fail(r, p, n, "negotiation_timeout_secs and link_hmac_timeout_secs are two names of one setting; give one of them");
+        return cfg_fail(r, p, n,
+                        "negotiation_timeout_secs and link_hmac_timeout_secs are two names of one setting; give one of them");
     return check_endpoint(r, p, n, out);
 }

@@ -9,7 +9,10 @@ typedef struct tagged {
     const char *type, *cert, *key, *path, *data;
 } tagged;
 
-static slim_err read_secret(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out) { return cfg_string(r, p, n, true, out); }
+static slim_err read_secret(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
+{
+    return cfg_string(r, p, n, true, out);
+}
 
 static slim_err require(cfg_reader *r, const cfg_path *p, const cfg_node *n, const char *value, const char *type, const char *key)
 {
@@ -86,11 +89,14 @@ static slim_err read_authority(cfg_reader *r, const cfg_path *p, const cfg_node 
     return SLIM_OK;
 }
 
-#define COMMON_FIELDS                                                                                                               \
-    {"insecure", CFG_BOOL, offsetof(slim_cfg_tls, insecure), NULL, NULL},                                                           \
-        {"source", CFG_CUSTOM, offsetof(slim_cfg_tls, cert), read_source, NULL},                                                    \
-        {"include_system_ca_certs_pool", CFG_BOOL, offsetof(slim_cfg_tls, include_system_ca_certs_pool), NULL, NULL},               \
-        {"tls_version", CFG_STRING, offsetof(slim_cfg_tls, tls_version), NULL, NULL}, {"reload_interval", CFG_IGNORED, 0, NULL, NULL}
+#define COMMON_FIELDS                                                                                                              \
+    {"insecure", CFG_BOOL, offsetof(slim_cfg_tls, insecure), NULL, NULL},                                                          \
+        {"source", CFG_CUSTOM, offsetof(slim_cfg_tls, cert), read_source, NULL},                                                   \
+        {"include_system_ca_certs_pool", CFG_BOOL, offsetof(slim_cfg_tls, include_system_ca_certs_pool), NULL, NULL},              \
+        {"tls_version", CFG_STRING, offsetof(slim_cfg_tls, tls_version), NULL, NULL},                                              \
+    {                                                                                                                              \
+        "reload_interval", CFG_IGNORED, 0, NULL, NULL                                                                              \
+    }
 
 slim_err cfg_read_server_tls(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
 {
