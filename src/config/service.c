@@ -103,7 +103,7 @@ static slim_err read_gateway(cfg_reader *r, const cfg_path *p, const cfg_node *n
     slim_err e = cfg_string(r, p, n, false, &word);
 
     if (e == SLIM_OK && strcmp(word, "auto") != 0 && strcmp(word, "off") != 0)
-        return cfg_fail(r, p, n, "expected `auto` or `off`, found \"%s\"", word);
+        return cfg_fail(r, p, n, "expected `auto` or `off`, found \"%.80s\"", cfg_shown(n));
     return e;
 }
 
@@ -169,9 +169,6 @@ slim_err cfg_read_services(cfg_reader *r, const cfg_node *n, slim_cfg *out)
             return cfg_fail(r, &root, key, "a service is named kind/name, e.g. slim/0");
         if ((e = check_key(r, &here, key, here.key)) != SLIM_OK)
             return e;
-        for (size_t k = 0; k < i; k++)
-            if (strcmp(out->services[k].key, here.key) == 0)
-                return cfg_fail(r, &here, key, "there is a service of this name already");
         if ((out->services[i].key = cfg_copy(r, here.key, strlen(here.key))) == NULL)
             return r->err;
         if ((e = read_service(r, &here, value, &out->services[i])) != SLIM_OK)
