@@ -18,8 +18,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
         }                                                                                                                          \
     } while (0)
 
-/* A secret that no message may show. */
+/* A value from outside that no message may show, unless the file has it, too. */
 static const char secret[] = "hunter2-hunter2";
+static bool in_file;
 
 static const char *get_env(void *arg, const char *name)
 {
@@ -47,7 +48,7 @@ static void check_line(const char *line)
     CHECK(strncmp(line, "c.yaml:", 7) == 0);
     for (const char *s = line; *s != '\0'; s++)
         CHECK((unsigned char)*s >= 0x20 && *s != 0x7f);
-    CHECK(strstr(line, secret) == NULL);
+    CHECK(in_file || strstr(line, secret) == NULL);
 }
 
 static void warn(void *arg, const char *line)
@@ -131,6 +132,7 @@ static void parse(const uint8_t *data, size_t size, long fail_at)
     char why[2048] = "";
     slim_err e;
 
+    in_file = memmem(data, size, secret, strlen(secret)) != NULL;
     test_mem_init(&m, fail_at);
     e = slim_cfg_parse(&src, &m.mem, &c, warn, &warnings, &stage, why, sizeof(why));
     CHECK(stage >= SLIM_CFG_LOAD && stage <= SLIM_CFG_SERVICES);
