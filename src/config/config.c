@@ -28,10 +28,10 @@ static slim_err read_opentelemetry(cfg_reader *r, const cfg_path *p, const cfg_n
     static const cfg_field fields[] = {
         {"enabled", CFG_BOOL, 0, NULL, NULL},
         {"grpc", CFG_IGNORED, 0, NULL, NULL},
-        {"service_name", CFG_IGNORED, 0, NULL, NULL},
-        {"service_version", CFG_IGNORED, 0, NULL, NULL},
-        {"environment", CFG_IGNORED, 0, NULL, NULL},
-        {"metrics_interval_secs", CFG_IGNORED, 0, NULL, NULL},
+        {"service_name", CFG_CUSTOM, 0, cfg_any_string, NULL},
+        {"service_version", CFG_CUSTOM, 0, cfg_any_string, NULL},
+        {"environment", CFG_CUSTOM, 0, cfg_any_string, NULL},
+        {"metrics_interval_secs", CFG_CUSTOM, 0, cfg_any_number, NULL},
     };
     static const cfg_table table = {"tracing.opentelemetry", fields, COUNT(fields), true};
     bool enabled = false;
@@ -39,7 +39,8 @@ static slim_err read_opentelemetry(cfg_reader *r, const cfg_path *p, const cfg_n
 
     if ((e = cfg_mapping(r, p, n, &table, &enabled)) != SLIM_OK)
         return e;
-    return enabled ? cfg_fail(r, &(cfg_path){p, "enabled", 0}, cfg_lookup(r, n, "enabled"), "true: export by OTLP is not supported yet; set it to false")
+    return enabled ? cfg_fail(r, &(cfg_path){p, "enabled", 0}, cfg_lookup(r, n, "enabled"),
+                              "true: export by OTLP is not supported yet; set it to false")
                    : SLIM_OK;
 }
 
@@ -69,49 +70,10 @@ static slim_err read_runtime(cfg_reader *r, const cfg_node *n, slim_cfg *out)
     return cfg_mapping(r, &(cfg_path){NULL, "runtime", 0}, n, &table, out);
 }
 
-/* libyaml's words with the place they are about. */
-static slim_err syntax_error(cfg_reader *r, const yaml_parser_t *parser)
-{
-    if (parser->error == YAML_MEMORY_ERROR)
-        return cfg_no_memory(r);
-    if (r->err == SLIM_OK) {
-        size_t line = parser->problem_mark.line + 1;
-
-        if (parser->error == YAML_READER_ERROR) { /* knows the byte, not the line */
-            line = 1;
-            for (size_t i = 0; i < parser->problem_offset && i < r->src->n; i++)
-                line += r->src->text[i] == '\n';
-        }
-        snprintf(r->why, r->why_n, "%s:%zu: impossible to parse yaml: %s%s%s", r->src->name, line, parser->problem != NULL ? parser->problem : "error",
-                 parser->context != NULL ? ", " : "", parser->context != NULL ? parser->context : "");
-        r->err = SLIM_E_CONFIG;
-    }
-    return r->err;
-}
-
-/* Loads the one document; nothing else may follow it. */
-static slim_err load(cfg_reader *r, yaml_parser_t *parser)
-{
-    yaml_document_t second;
-    const cfg_node *root;
-
-    if (!yaml_parser_load(parser, &r->doc))
-        return syntax_error(r, parser);
-    root = yaml_document_get_root_node(&r->doc);
-    if (root == NULL || root->type != YAML_MAPPING_NODE)
-        return cfg_fail(r, NULL, root, "impossible to parse yaml: the file must be a mapping with the keys services, tracing, runtime");
-    if (!yaml_parser_load(parser, &second))
-        return syntax_error(r, parser);
-    root = yaml_document_get_root_node(&second);
-    if (root != NULL)
-        cfg_fail(r, NULL, root, "a second document begins here; a configuration is one");
-    yaml_document_delete(&second);
-    return r->err;
-}
-
 static slim_err check_root(cfg_reader *r, const cfg_node *root)
 {
-    static const cfg_field fields[] = {{"services", CFG_IGNORED, 0, NULL, NULL}, {"tracing", CFG_IGNORED, 0, NULL, NULL}, {"runtime", CFG_IGNORED, 0, NULL, NULL}};
+    static const cfg_field fields[] = {
+        {"services", CFG_IGNORED, 0, NULL, NULL}, {"tracing", CFG_IGNORED, 0, NULL, NULL}, {"runtime", CFG_IGNORED, 0, NULL, NULL}};
     static const cfg_table table = {"the configuration, which has services, tracing and runtime", fields, COUNT(fields), true};
 
     return cfg_mapping(r, NULL, root, &table, NULL);
@@ -122,7 +84,6 @@ static slim_err read_all(cfg_reader *r, slim_cfg *out, slim_cfg_stage *stage)
     const cfg_node *root = yaml_document_get_root_node(&r->doc), *part;
     slim_err e;
 
-    *stage = SLIM_CFG_LOAD;
     if ((e = cfg_interpolate(r)) != SLIM_OK || (e = check_root(r, root)) != SLIM_OK)
         return e;
     *stage = SLIM_CFG_RUNTIME;
@@ -153,32 +114,27 @@ static void arena_free(cfg_arena *a)
     }
 }
 
-slim_err slim_cfg_parse(const slim_cfg_source *src, slim_mem *m, slim_cfg **out, void (*warn)(void *arg, const char *line), void *warn_arg,
-                        slim_cfg_stage *stage, char *why, size_t why_n)
+slim_err slim_cfg_parse(const slim_cfg_source *src, slim_mem *m, slim_cfg **out, void (*warn)(void *arg, const char *line),
+                        void *warn_arg, slim_cfg_stage *stage, char *why, size_t why_n)
 {
     owned *o = slim_zalloc(m, 1, sizeof(*o));
     cfg_reader r = {.src = src, .warn = warn, .warn_arg = warn_arg, .why = why, .why_n = why_n};
-    yaml_parser_t parser;
-    bool loaded = false;
 
     *stage = SLIM_CFG_LOAD;
     *out = NULL;
-    if (o == NULL || !yaml_parser_initialize(&parser)) {
-        slim_free(m, o);
-        snprintf(why, why_n, "out of memory");
-        return SLIM_E_NOMEM;
-    }
+    if (o == NULL)
+        return cfg_no_memory(&r);
     o->arena.mem = m;
     r.arena = &o->arena;
-    o->cfg = (slim_cfg){.thread_name = "slim", .drain_timeout_ns = 10000000000u, .log_level = "info", .filters_default = true, .display_thread_names = true,
+    o->cfg = (slim_cfg){.thread_name = "slim",
+                        .drain_timeout_ns = 10000000000u,
+                        .log_level = "info",
+                        .filters_default = true,
+                        .display_thread_names = true,
                         ._arena = &o->arena};
-    yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&parser, (const unsigned char *)src->text, src->n);
-    loaded = load(&r, &parser) == SLIM_OK;
-    if (loaded)
+    if (cfg_load(&r) == SLIM_OK)
         read_all(&r, &o->cfg, stage);
     yaml_document_delete(&r.doc);
-    yaml_parser_delete(&parser);
     if (r.err != SLIM_OK) {
         slim_cfg_free(&o->cfg);
         return r.err;

@@ -1,5 +1,5 @@
-/* The YAML configuration in upstream's spelling (node.md 2): text in, checked structs out. No sockets; files are read through an injected
- * reader, the environment through an injected lookup. */
+/* The YAML configuration in upstream's spelling (node.md 2): text in, checked structs out. No sockets; files are read through an
+ * injected reader, the environment through an injected lookup. */
 #ifndef SLIM_CONFIG_CONFIG_H
 #define SLIM_CONFIG_CONFIG_H
 
@@ -17,21 +17,21 @@ typedef struct slim_cfg_pem { /* `{type: file, ...}` gives file, `{type: pem, ..
 typedef struct slim_cfg_tls {
     int line;
     bool insecure, insecure_skip_verify, include_system_ca_certs_pool;
-    slim_cfg_pem cert, key;    /* source */
-    slim_cfg_pem ca;           /* client: ca_source; server: client_ca */
-    const char *tls_version;   /* as written; checked when TLS is loaded */
+    slim_cfg_pem cert, key;  /* source */
+    slim_cfg_pem ca;         /* client: ca_source; server: client_ca */
+    const char *tls_version; /* as written; checked when TLS is loaded */
 } slim_cfg_tls;
 
 typedef struct slim_cfg_server {
     int line;
     const char *endpoint;
     slim_cfg_tls tls;
-    uint32_t max_frame_mib;         /* 0: unset */
-    uint32_t max_header_list_size;  /* 0: unset */
-    uint32_t max_concurrent_streams;/* 0: unset; limits nothing, as upstream */
+    uint32_t max_frame_mib;                                                  /* 0: unset */
+    uint32_t max_header_list_size;                                           /* 0: unset */
+    uint32_t max_concurrent_streams;                                         /* 0: unset; limits nothing, as upstream */
     uint64_t keepalive_time_ns, keepalive_timeout_ns, max_connection_age_ns; /* 120 s, 20 s, 7200 s */
-    bool require_header_mac;        /* true */
-    uint32_t negotiation_timeout_s; /* 5 */
+    bool require_header_mac;                                                 /* true */
+    uint32_t negotiation_timeout_s;                                          /* 5 */
 } slim_cfg_server;
 
 typedef enum slim_cfg_backoff_kind { SLIM_BACKOFF_FIXED, SLIM_BACKOFF_EXPONENTIAL } slim_cfg_backoff_kind;
@@ -52,12 +52,12 @@ typedef enum slim_cfg_connection_type { SLIM_CFG_EDGE, SLIM_CFG_PEER, SLIM_CFG_R
 
 typedef struct slim_cfg_client {
     int line;
-    const char *endpoint;    /* http://, https://, unix:// */
+    const char *endpoint; /* http://, https://, unix:// */
     const char *origin, *server_name;
     slim_cfg_tls tls;
     bool has_keepalive, keep_alive_while_idle;
     uint64_t tcp_keepalive_ns, http2_keepalive_ns, keepalive_timeout_ns; /* 60 s, 60 s, 10 s */
-    uint64_t connect_timeout_ns, request_timeout_ns;                      /* 0: none */
+    uint64_t connect_timeout_ns, request_timeout_ns;                     /* 0: none */
     slim_cfg_header *headers;
     size_t n_headers;
     slim_cfg_backoff backoff;
@@ -109,8 +109,8 @@ typedef enum slim_cfg_stage { SLIM_CFG_LOAD, SLIM_CFG_RUNTIME, SLIM_CFG_TRACING,
 
 /* warn gets one line per ignored or unused key: `config.yaml:12: tls.ca_file: unknown key, ignored (did you mean "ca_source"?)`.
  * On error: why is `file:line: path.to.key: reason` and *stage tells. E_CONFIG, E_NOMEM. */
-slim_err slim_cfg_parse(const slim_cfg_source *src, slim_mem *m, slim_cfg **out, void (*warn)(void *arg, const char *line), void *warn_arg,
-                        slim_cfg_stage *stage, char *why, size_t why_n);
+slim_err slim_cfg_parse(const slim_cfg_source *src, slim_mem *m, slim_cfg **out, void (*warn)(void *arg, const char *line),
+                        void *warn_arg, slim_cfg_stage *stage, char *why, size_t why_n);
 void slim_cfg_free(slim_cfg *c);
 
 /* "1m30s500ms"; E_CONFIG. */

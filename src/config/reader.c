@@ -5,8 +5,12 @@
 #include <string.h>
 
 #define PATH_BYTES 384
+#define PLACE_BYTES (PATH_BYTES + 256)
+#define PATH_STEPS 64
 #define LINE_BYTES 1024
-#define MAPPING_KEYS_MAX 1000 /* looking for duplicates takes the square of it */
+#define UNITS_MAX (1u << 20)
+#define UNKNOWN_KEY_UNITS 50 /* looking for a similar one takes so much longer */
+#define UNIT_BYTES 64        /* so at most 64 MiB */
 
 /* ---- memory ---- */
 
@@ -26,9 +30,11 @@ slim_err cfg_no_memory(cfg_reader *r)
 
 void *cfg_alloc(cfg_reader *r, size_t n)
 {
-    block *b = slim_zalloc(r->arena->mem, 1, sizeof(*b) + n);
+    block *b;
 
-    if (b == NULL) {
+    if (!cfg_spend(r, n / UNIT_BYTES + 1))
+        return NULL;
+    if ((b = slim_zalloc(r->arena->mem, 1, sizeof(*b) + n)) == NULL) {
         cfg_no_memory(r);
         return NULL;
     }
@@ -48,7 +54,10 @@ const char *cfg_copy(cfg_reader *r, const char *s, size_t n)
 
 /* ---- messages ---- */
 
-int cfg_line(const cfg_node *n) { return (int)n->start_mark.line + 1; }
+int cfg_line(const cfg_node *n)
+{
+    return (int)n->start_mark.line + 1;
+}
 
 static size_t path_text(const cfg_path *p, char *out, size_t n)
 {
@@ -74,24 +83,88 @@ static void place_text(const cfg_reader *r, const cfg_path *path, const cfg_node
     snprintf(out, n, "%s:%d: %s%s", r->src->name, at != NULL ? cfg_line(at) : 1, where, where[0] != '\0' ? ": " : "");
 }
 
+/* One line for the log whatever stands in the file. */
+static void make_printable(char *s)
+{
+    for (; *s != '\0'; s++)
+        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            *s = '?';
+}
+
+static slim_err fail(cfg_reader *r, const char *place, const char *fmt, va_list ap) __attribute__((format(printf, 3, 0)));
+static slim_err fail(cfg_reader *r, const char *place, const char *fmt, va_list ap)
+{
+    char reason[LINE_BYTES];
+
+    vsnprintf(reason, sizeof(reason), fmt, ap);
+    snprintf(r->why, r->why_n, "%s%s", place, reason);
+    if (r->why_n > 0)
+        make_printable(r->why);
+    return r->err = SLIM_E_CONFIG;
+}
+
 slim_err cfg_fail(cfg_reader *r, const cfg_path *path, const cfg_node *at, const char *fmt, ...)
 {
-    char place[PATH_BYTES + 256], reason[LINE_BYTES];
+    char place[PLACE_BYTES];
     va_list ap;
 
     if (r->err != SLIM_OK)
         return r->err;
-    va_start(ap, fmt);
-    vsnprintf(reason, sizeof(reason), fmt, ap);
-    va_end(ap);
     place_text(r, path, at, place, sizeof(place));
-    snprintf(r->why, r->why_n, "%s%s", place, reason);
-    return r->err = SLIM_E_CONFIG;
+    va_start(ap, fmt);
+    fail(r, place, fmt, ap);
+    va_end(ap);
+    return r->err;
+}
+
+slim_err cfg_fail_line(cfg_reader *r, size_t line, const char *fmt, ...)
+{
+    char place[PLACE_BYTES];
+    va_list ap;
+
+    if (r->err != SLIM_OK)
+        return r->err;
+    snprintf(place, sizeof(place), "%s:%zu: ", r->src->name, line);
+    va_start(ap, fmt);
+    fail(r, place, fmt, ap);
+    va_end(ap);
+    return r->err;
+}
+
+/* The way to a node from the root, on the stack of whoever wants it; NULL for the root. */
+static const cfg_path *path_of(cfg_reader *r, const cfg_node *n, cfg_path *steps, size_t room)
+{
+    const cfg_holder *h = &r->holders[n - r->doc.nodes.start];
+    const cfg_node *key = h->key != 0 ? cfg_at(r, h->key) : NULL;
+
+    if (h->parent == 0 || room == 0)
+        return NULL;
+    steps->up = path_of(r, cfg_at(r, h->parent), steps + 1, room - 1);
+    steps->key = key == NULL ? NULL : key->type == YAML_SCALAR_NODE ? (const char *)key->data.scalar.value : "?";
+    steps->index = h->index;
+    return steps;
+}
+
+slim_err cfg_fail_node(cfg_reader *r, const cfg_node *n, const char *key, const cfg_node *at, const char *fmt, ...)
+{
+    char place[PLACE_BYTES];
+    cfg_path steps[PATH_STEPS];
+    const cfg_path *p;
+    va_list ap;
+
+    if (r->err != SLIM_OK)
+        return r->err;
+    p = path_of(r, n, steps, PATH_STEPS);
+    place_text(r, key != NULL ? &(cfg_path){p, key, 0} : p, at, place, sizeof(place));
+    va_start(ap, fmt);
+    fail(r, place, fmt, ap);
+    va_end(ap);
+    return r->err;
 }
 
 void cfg_warn(cfg_reader *r, const cfg_path *path, const cfg_node *at, const char *fmt, ...)
 {
-    char place[PATH_BYTES + 256], reason[LINE_BYTES], line[PATH_BYTES + 256 + LINE_BYTES];
+    char place[PLACE_BYTES], reason[LINE_BYTES], line[PLACE_BYTES + LINE_BYTES];
     va_list ap;
 
     if (r->warn == NULL)
@@ -101,13 +174,34 @@ void cfg_warn(cfg_reader *r, const cfg_path *path, const cfg_node *at, const cha
     va_end(ap);
     place_text(r, path, at, place, sizeof(place));
     snprintf(line, sizeof(line), "%s%s", place, reason);
+    make_printable(line);
     r->warn(r->warn_arg, line);
+}
+
+bool cfg_spend(cfg_reader *r, size_t units)
+{
+    if (units > UNITS_MAX - r->spent) {
+        cfg_fail_line(r, 1, "the file stands for too much: do aliases repeat large parts of it?");
+        return false;
+    }
+    r->spent += units;
+    return true;
 }
 
 /* ---- scalars ---- */
 
-cfg_node *cfg_at(cfg_reader *r, int index) { return yaml_document_get_node(&r->doc, index); }
-bool cfg_is_mapping(const cfg_node *n) { return n->type == YAML_MAPPING_NODE; }
+const char *cfg_shown(const cfg_node *n)
+{
+    return (const char *)n->data.scalar.value;
+}
+cfg_node *cfg_at(cfg_reader *r, int index)
+{
+    return yaml_document_get_node(&r->doc, index);
+}
+bool cfg_is_mapping(const cfg_node *n)
+{
+    return n->type == YAML_MAPPING_NODE;
+}
 
 typedef enum scalar_type { SCALAR_NULL, SCALAR_BOOL, SCALAR_INTEGER, SCALAR_FLOAT, SCALAR_STRING, SCALAR_NONE } scalar_type;
 
@@ -169,6 +263,8 @@ static bool float_like(const char *s)
         return true;
     s += *s == '-' || *s == '+';
     digits = strspn(s, "0123456789");
+    if (digits > 1 && s[0] == '0' && s[digits] == '\0')
+        return false; /* 007 is a word, as upstream reads it */
     any = digits > 0;
     s += digits;
     if (*s == '.') {
@@ -204,7 +300,10 @@ static scalar_type type_of(const cfg_reader *r, const cfg_node *n)
     return float_like(s) ? SCALAR_FLOAT : SCALAR_STRING;
 }
 
-bool cfg_is_null(const cfg_reader *r, const cfg_node *n) { return type_of(r, n) == SCALAR_NULL; }
+bool cfg_is_null(const cfg_reader *r, const cfg_node *n)
+{
+    return type_of(r, n) == SCALAR_NULL;
+}
 
 /* What stands there instead, for a person; a value that came from outside is not shown. */
 static slim_err type_error(cfg_reader *r, const cfg_path *p, const cfg_node *n, bool secret, const char *wanted)
@@ -214,10 +313,16 @@ static slim_err type_error(cfg_reader *r, const cfg_path *p, const cfg_node *n, 
 
     switch (type_of(r, n)) {
     case SCALAR_NULL: return cfg_fail(r, p, n, "expected %s, found nothing", wanted);
-    case SCALAR_BOOL: return hide ? cfg_fail(r, p, n, "expected %s, found a boolean", wanted) : cfg_fail(r, p, n, "expected %s, found the boolean %s", wanted, s);
+    case SCALAR_BOOL:
+        return hide ? cfg_fail(r, p, n, "expected %s, found a boolean", wanted)
+                    : cfg_fail(r, p, n, "expected %s, found the boolean %s", wanted, s);
     case SCALAR_INTEGER:
-    case SCALAR_FLOAT: return hide ? cfg_fail(r, p, n, "expected %s, found a number", wanted) : cfg_fail(r, p, n, "expected %s, found the number %.40s", wanted, s);
-    case SCALAR_STRING: return hide ? cfg_fail(r, p, n, "expected %s, found a string", wanted) : cfg_fail(r, p, n, "expected %s, found the string \"%.80s\"", wanted, s);
+    case SCALAR_FLOAT:
+        return hide ? cfg_fail(r, p, n, "expected %s, found a number", wanted)
+                    : cfg_fail(r, p, n, "expected %s, found the number %.40s", wanted, s);
+    case SCALAR_STRING:
+        return hide ? cfg_fail(r, p, n, "expected %s, found a string", wanted)
+                    : cfg_fail(r, p, n, "expected %s, found the string \"%.80s\"", wanted, s);
     case SCALAR_NONE: break;
     }
     return cfg_fail(r, p, n, "expected %s, found a %s", wanted, n->type == YAML_MAPPING_NODE ? "mapping" : "list");
@@ -228,14 +333,13 @@ slim_err cfg_string(cfg_reader *r, const cfg_path *p, const cfg_node *n, bool se
     const char *resolved;
 
     if (type_of(r, n) != SCALAR_STRING)
-        return type_error(r, p, n, secret, secret ? "a string" : "a string (put numbers and the words true, false, null in quotes)");
+        return type_error(r, p, n, secret,
+                          secret ? "a string" : "a string (put numbers and the words true, false, null in quotes)");
     resolved = r->resolved[n - r->doc.nodes.start];
     if (resolved != NULL) {
         *out = resolved;
         return SLIM_OK;
     }
-    if (memchr(n->data.scalar.value, 0, n->data.scalar.length) != NULL)
-        return cfg_fail(r, p, n, "a NUL character is not allowed");
     *out = cfg_copy(r, (const char *)n->data.scalar.value, n->data.scalar.length);
     return *out != NULL ? SLIM_OK : SLIM_E_NOMEM;
 }
@@ -276,6 +380,34 @@ slim_err cfg_duration(cfg_reader *r, const cfg_path *p, const cfg_node *n, uint6
     return SLIM_OK;
 }
 
+slim_err cfg_any_string(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
+{
+    const char *unused;
+
+    return cfg_string(r, p, n, false, &unused);
+}
+
+slim_err cfg_any_bool(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
+{
+    bool unused;
+
+    return cfg_bool(r, p, n, &unused);
+}
+
+slim_err cfg_any_number(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
+{
+    uint64_t unused;
+
+    return cfg_number(r, p, n, UINT64_MAX, &unused);
+}
+
+slim_err cfg_any_duration(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
+{
+    uint64_t unused;
+
+    return cfg_duration(r, p, n, &unused);
+}
+
 /* ---- mappings and lists ---- */
 
 /* Letters to insert, remove or replace, at most 3: enough to tell a slip from another word. */
@@ -301,21 +433,29 @@ static unsigned distance(const char *a, const char *b, unsigned left)
 }
 
 /* Keys of older generations, and what took their place. */
-static const char *const renamed[][2] = {{"ca_file", "ca_source"},       {"ca_file", "client_ca"},      {"cert_file", "source"},        {"key_file", "source"},
-                                         {"client_ca_file", "client_ca"}, {"group_name", "domain_name"},  {"cert", "source"},
-                                         {"key", "source"},               {"connection_timeout", "connect_timeout"}};
+static const char *const renamed[][2] = {{"ca_file", "ca_source"},
+                                         {"ca_file", "client_ca"},
+                                         {"cert_file", "source"},
+                                         {"key_file", "source"},
+                                         {"client_ca_file", "client_ca"},
+                                         {"group_name", "domain_name"},
+                                         {"ca_source", "client_ca"},
+                                         {"client_ca", "ca_source"},
+                                         {"cert", "source"},
+                                         {"key", "source"},
+                                         {"connection_timeout", "connect_timeout"}};
 
 static const char *suggestion(const cfg_table *t, const char *key)
 {
     const char *best = NULL;
-    unsigned least = 3;
+    unsigned most = strlen(key) < 5 ? 1 : 2, least = most + 1; /* two letters make another word of a short one */
 
     for (size_t i = 0; i < sizeof(renamed) / sizeof(*renamed); i++)
         for (size_t k = 0; k < t->n && strcmp(renamed[i][0], key) == 0; k++)
             if (strcmp(t->fields[k].name, renamed[i][1]) == 0)
                 return t->fields[k].name;
     for (size_t k = 0; k < t->n; k++) {
-        unsigned d = distance(key, t->fields[k].name, 2);
+        unsigned d = distance(key, t->fields[k].name, most);
 
         if (d < least) {
             least = d;
@@ -327,10 +467,15 @@ static const char *suggestion(const cfg_table *t, const char *key)
 
 static slim_err unknown_key(cfg_reader *r, const cfg_path *p, const cfg_node *key, const cfg_table *t)
 {
-    const char *near = suggestion(t, p->key);
+    const char *near;
     char hint[128] = "";
 
-    if (near != NULL)
+    if (!cfg_spend(r, UNKNOWN_KEY_UNITS))
+        return r->err;
+    near = suggestion(t, p->key);
+    if (strcmp(p->key, "<<") == 0)
+        snprintf(hint, sizeof(hint), "; merge keys are not expanded");
+    else if (near != NULL)
         snprintf(hint, sizeof(hint), " (did you mean \"%s\"?)", near);
     if (t->strict)
         return cfg_fail(r, p, key, "unknown key in %s%s", t->what, hint);
@@ -340,12 +485,10 @@ static slim_err unknown_key(cfg_reader *r, const cfg_path *p, const cfg_node *ke
 
 static slim_err read_field(cfg_reader *r, const cfg_path *p, const cfg_node *n, const cfg_field *f, void *out)
 {
-    uint8_t *at = (uint8_t *)out + f->offset;
+    uint8_t *at = out != NULL ? (uint8_t *)out + f->offset : NULL;
     uint64_t number;
     slim_err e;
 
-    if (f->kind == CFG_UNSUPPORTED)
-        return cfg_fail(r, p, n, "not supported yet%s%s", f->note != NULL ? ": " : "", f->note != NULL ? f->note : "");
     if (cfg_is_null(r, n))
         return SLIM_OK;
     switch (f->kind) {
@@ -358,37 +501,22 @@ static slim_err read_field(cfg_reader *r, const cfg_path *p, const cfg_node *n, 
     case CFG_U64: return cfg_number(r, p, n, UINT64_MAX, (uint64_t *)(void *)at);
     case CFG_DURATION: return cfg_duration(r, p, n, (uint64_t *)(void *)at);
     case CFG_CUSTOM: return f->custom(r, p, n, at);
-    case CFG_NO_EFFECT: cfg_warn(r, p, n, "has no effect%s%s", f->note != NULL ? ": " : "", f->note != NULL ? f->note : ""); return SLIM_OK;
-    case CFG_IGNORED:
-    case CFG_UNSUPPORTED: break;
+    case CFG_NO_EFFECT:
+        cfg_warn(r, p, n, "has no effect%s%s", f->note != NULL ? ": " : "", f->note != NULL ? f->note : "");
+        return SLIM_OK;
+    case CFG_UNSUPPORTED:
+        return cfg_fail(r, p, n, "not supported yet%s%s", f->note != NULL ? ": " : "", f->note != NULL ? f->note : "");
+    case CFG_IGNORED: break;
     }
     return SLIM_OK;
-}
-
-/* The line of an earlier occurrence of the pair's key, or 0. */
-static int earlier_line(cfg_reader *r, const cfg_node *mapping, const yaml_node_pair_t *pair)
-{
-    const cfg_node *key = cfg_at(r, pair->key);
-
-    for (const yaml_node_pair_t *q = mapping->data.mapping.pairs.start; q < pair; q++) {
-        const cfg_node *other = cfg_at(r, q->key);
-
-        if (other->type == YAML_SCALAR_NODE && other->data.scalar.length == key->data.scalar.length &&
-            memcmp(other->data.scalar.value, key->data.scalar.value, key->data.scalar.length) == 0)
-            return cfg_line(other);
-    }
-    return 0;
 }
 
 slim_err cfg_mapping(cfg_reader *r, const cfg_path *p, const cfg_node *n, const cfg_table *t, void *out)
 {
     slim_err e;
-    int line;
 
     if (n->type != YAML_MAPPING_NODE)
-        return type_error(r, p, n, false, "a mapping");
-    if (n->data.mapping.pairs.top - n->data.mapping.pairs.start > MAPPING_KEYS_MAX)
-        return cfg_fail(r, p, n, "%s with more than %d keys", t->what, MAPPING_KEYS_MAX);
+        return type_error(r, p, n, true, "a mapping");
     for (const yaml_node_pair_t *pair = n->data.mapping.pairs.start; pair < n->data.mapping.pairs.top; pair++) {
         const cfg_node *key = cfg_at(r, pair->key), *value = cfg_at(r, pair->value);
         cfg_path here = {p, NULL, 0};
@@ -397,8 +525,8 @@ slim_err cfg_mapping(cfg_reader *r, const cfg_path *p, const cfg_node *n, const 
         if (key->type != YAML_SCALAR_NODE)
             return cfg_fail(r, p, key, "a key of %s must be a word", t->what);
         here.key = (const char *)key->data.scalar.value;
-        if ((line = earlier_line(r, n, pair)) != 0)
-            return cfg_fail(r, &here, key, "the same key stands on line %d already", line);
+        if (!cfg_spend(r, 1))
+            return r->err;
         for (i = 0; i < t->n && strcmp(t->fields[i].name, here.key) != 0; i++)
             ;
         e = i < t->n ? read_field(r, &here, value, &t->fields[i], out) : unknown_key(r, &here, key, t);
@@ -425,9 +553,12 @@ cfg_node *cfg_lookup(cfg_reader *r, const cfg_node *mapping, const char *key)
 slim_err cfg_list(cfg_reader *r, const cfg_path *p, const cfg_node *n, const char *what, size_t *count)
 {
     if (n->type != YAML_SEQUENCE_NODE)
-        return type_error(r, p, n, false, what);
+        return type_error(r, p, n, true, what);
     *count = (size_t)(n->data.sequence.items.top - n->data.sequence.items.start);
-    return SLIM_OK;
+    return cfg_spend(r, *count) ? SLIM_OK : r->err;
 }
 
-cfg_node *cfg_list_item(cfg_reader *r, const cfg_node *list, size_t i) { return cfg_at(r, list->data.sequence.items.start[i]); }
+cfg_node *cfg_list_item(cfg_reader *r, const cfg_node *list, size_t i)
+{
+    return cfg_at(r, list->data.sequence.items.start[i]);
+}

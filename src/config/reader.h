@@ -12,11 +12,18 @@ typedef struct cfg_arena {
     void *blocks;
 } cfg_arena;
 
+typedef struct cfg_holder { /* where a node stands: under a key of a mapping, or in a list */
+    int parent, key;        /* numbers of nodes; 0: none */
+    size_t index;
+} cfg_holder;
+
 typedef struct cfg_reader {
     const slim_cfg_source *src;
     cfg_arena *arena;
     yaml_document_t doc;
     const char **resolved; /* by node: what ${...} stands for; NULL for other nodes */
+    cfg_holder *holders;   /* by node */
+    size_t spent;          /* steps and memory of the walk, see cfg_spend */
     void (*warn)(void *arg, const char *line);
     void *warn_arg;
     char *why;
@@ -38,21 +45,34 @@ void *cfg_alloc(cfg_reader *r, size_t n);
 const char *cfg_copy(cfg_reader *r, const char *s, size_t n);
 
 /* Sets the failure to `file:line: path: reason` and returns E_CONFIG; the first one stands. */
-slim_err cfg_fail(cfg_reader *r, const cfg_path *path, const cfg_node *at, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+slim_err cfg_fail(cfg_reader *r, const cfg_path *path, const cfg_node *at, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* The same about a line, and about a node that nobody walked to (key: one of the keys in it, or NULL). */
+slim_err cfg_fail_line(cfg_reader *r, size_t line, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+slim_err cfg_fail_node(cfg_reader *r, const cfg_node *n, const char *key, const cfg_node *at, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
 slim_err cfg_no_memory(cfg_reader *r);
+/* Aliases let a small file stand for a large one: what is read of it is counted. False: too much, r->err is set. */
+bool cfg_spend(cfg_reader *r, size_t units);
 void cfg_warn(cfg_reader *r, const cfg_path *path, const cfg_node *at, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 int cfg_line(const cfg_node *n);
 
 /* ---- values ---- */
 
+typedef slim_err cfg_custom(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out);
+
 bool cfg_is_null(const cfg_reader *r, const cfg_node *n);
 bool cfg_is_mapping(const cfg_node *n);
 cfg_node *cfg_at(cfg_reader *r, int index); /* a node of the document by libyaml's number */
+/* The text as it stands in the file, for messages: of a value from outside only the ${...}. */
+const char *cfg_shown(const cfg_node *n);
 /* Each fails when the value is of another type. secret: the value must not be shown. */
 slim_err cfg_string(cfg_reader *r, const cfg_path *p, const cfg_node *n, bool secret, const char **out);
 slim_err cfg_bool(cfg_reader *r, const cfg_path *p, const cfg_node *n, bool *out);
 slim_err cfg_number(cfg_reader *r, const cfg_path *p, const cfg_node *n, uint64_t max, uint64_t *out);
 slim_err cfg_duration(cfg_reader *r, const cfg_path *p, const cfg_node *n, uint64_t *ns);
+/* For keys without an effect, whose type is checked nevertheless. */
+cfg_custom cfg_any_string, cfg_any_bool, cfg_any_number, cfg_any_duration;
 
 /* ---- mappings by table ---- */
 
@@ -67,8 +87,6 @@ typedef enum cfg_kind {
     CFG_NO_EFFECT,   /* the same, and worth a warning */
     CFG_UNSUPPORTED, /* comes with later work: refused */
 } cfg_kind;
-
-typedef slim_err cfg_custom(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out);
 
 typedef struct cfg_field {
     const char *name;
@@ -85,8 +103,8 @@ typedef struct cfg_table {
     bool strict; /* unknown keys are an error, else a warning */
 } cfg_table;
 
-/* Fills out from a mapping; a value of null counts as absent. Duplicate keys, keys that are no strings and other nodes than a mapping
- * are errors. */
+/* Fills out from a mapping; a value of null counts as absent. Duplicate keys, keys that are no strings and other nodes than a
+ * mapping are errors. */
 slim_err cfg_mapping(cfg_reader *r, const cfg_path *p, const cfg_node *n, const cfg_table *t, void *out);
 /* The value of a key of a mapping without reading it; NULL: absent or null. */
 cfg_node *cfg_lookup(cfg_reader *r, const cfg_node *mapping, const char *key);
@@ -95,6 +113,8 @@ slim_err cfg_list(cfg_reader *r, const cfg_path *p, const cfg_node *n, const cha
 cfg_node *cfg_list_item(cfg_reader *r, const cfg_node *list, size_t i);
 
 /* ---- parts ---- */
+/* The text becomes r->doc. */
+slim_err cfg_load(cfg_reader *r);
 cfg_custom cfg_read_server_tls, cfg_read_client_tls;
 cfg_custom cfg_read_auth; /* transport authentication: only none */
 slim_err cfg_read_server(cfg_reader *r, const cfg_path *p, const cfg_node *n, slim_cfg_server *out);

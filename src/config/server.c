@@ -10,8 +10,8 @@ static slim_err read_keepalive(cfg_reader *r, const cfg_path *p, const cfg_node 
         {"time", CFG_DURATION, offsetof(slim_cfg_server, keepalive_time_ns), NULL, NULL},
         {"timeout", CFG_DURATION, offsetof(slim_cfg_server, keepalive_timeout_ns), NULL, NULL},
         {"max_connection_age", CFG_DURATION, offsetof(slim_cfg_server, max_connection_age_ns), NULL, NULL},
-        {"max_connection_idle", CFG_IGNORED, 0, NULL, NULL},
-        {"max_connection_age_grace", CFG_IGNORED, 0, NULL, NULL},
+        {"max_connection_idle", CFG_CUSTOM, 0, cfg_any_duration, NULL},
+        {"max_connection_age_grace", CFG_CUSTOM, 0, cfg_any_duration, NULL},
     };
     static const cfg_table table = {"a server's keepalive", fields, COUNT(fields), false};
 
@@ -39,7 +39,8 @@ static slim_err check_endpoint(cfg_reader *r, const cfg_path *p, const cfg_node 
     if (s->endpoint == NULL)
         return cfg_fail(r, p, n, "the key \"endpoint\" is missing, e.g. endpoint: \"0.0.0.0:46357\"");
     if (strncmp(s->endpoint, "ws://", 5) == 0 || strncmp(s->endpoint, "wss://", 6) == 0)
-        return cfg_fail(r, &here, at, "\"%s\": WebSocket listeners are not supported yet; use IP:port or unix:///path", s->endpoint);
+        return cfg_fail(r, &here, at, "\"%.200s\": WebSocket listeners are not supported yet; use IP:port or unix:///path",
+                        cfg_shown(at));
     if (strncmp(s->endpoint, "unix://", 7) == 0 && !s->tls.insecure)
         return cfg_fail(r, &insecure, tls != NULL ? tls : n, "must be true: a unix socket speaks no TLS");
     return SLIM_OK;
@@ -50,19 +51,19 @@ slim_err cfg_read_server(cfg_reader *r, const cfg_path *p, const cfg_node *n, sl
     static const cfg_field fields[] = {
         {"endpoint", CFG_STRING, offsetof(slim_cfg_server, endpoint), NULL, NULL},
         {"tls", CFG_CUSTOM, offsetof(slim_cfg_server, tls), cfg_read_server_tls, NULL},
-        {"http2_only", CFG_IGNORED, 0, NULL, NULL},
+        {"http2_only", CFG_CUSTOM, 0, cfg_any_bool, NULL},
         {"max_frame_size", CFG_U32, offsetof(slim_cfg_server, max_frame_mib), NULL, NULL},
         {"max_concurrent_streams", CFG_U32, offsetof(slim_cfg_server, max_concurrent_streams), NULL, NULL},
         {"max_header_list_size", CFG_U32, offsetof(slim_cfg_server, max_header_list_size), NULL, NULL},
-        {"read_buffer_size", CFG_IGNORED, 0, NULL, NULL},
-        {"write_buffer_size", CFG_IGNORED, 0, NULL, NULL},
+        {"read_buffer_size", CFG_CUSTOM, 0, cfg_any_number, NULL},
+        {"write_buffer_size", CFG_CUSTOM, 0, cfg_any_number, NULL},
         {"keepalive", CFG_CUSTOM, 0, read_keepalive, NULL},
         {"auth", CFG_CUSTOM, 0, cfg_read_auth, NULL},
         {"metadata", CFG_NO_EFFECT, 0, NULL, "it is what a control plane is told, and that is not supported yet"},
         {"require_header_mac", CFG_BOOL, offsetof(slim_cfg_server, require_header_mac), NULL, NULL},
         {"negotiation_timeout_secs", CFG_CUSTOM, 0, read_negotiation_timeout, NULL},
         {"link_hmac_timeout_secs", CFG_CUSTOM, 0, read_negotiation_timeout, NULL},
-        {"link_hmac_poll_interval_ms", CFG_IGNORED, 0, NULL, NULL},
+        {"link_hmac_poll_interval_ms", CFG_CUSTOM, 0, cfg_any_number, NULL},
     };
     static const cfg_table table = {"a server entry", fields, COUNT(fields), false};
     slim_err e;
@@ -79,6 +80,7 @@ slim_err cfg_read_server(cfg_reader *r, const cfg_path *p, const cfg_node *n, sl
     if ((e = cfg_mapping(r, p, n, &table, out)) != SLIM_OK)
         return e;
     if (cfg_lookup(r, n, "negotiation_timeout_secs") != NULL && cfg_lookup(r, n, "link_hmac_timeout_secs") != NULL)
-        return cfg_fail(r, p, n, "negotiation_timeout_secs and link_hmac_timeout_secs are two names of one setting; give one of them");
+        return cfg_fail(r, p, n,
+                        "negotiation_timeout_secs and link_hmac_timeout_secs are two names of one setting; give one of them");
     return check_endpoint(r, p, n, out);
 }

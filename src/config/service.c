@@ -52,7 +52,8 @@ static slim_err read_pqc(cfg_reader *r, const cfg_path *p, const cfg_node *n, vo
     slim_err e = cfg_bool(r, p, n, &wanted);
 
     if (e == SLIM_OK && wanted)
-        return cfg_fail(r, p, n, "true is not possible: OpenSSL 3.0 has no ML-KEM-768, which post-quantum links need; set it to false");
+        return cfg_fail(r, p, n,
+                        "true is not possible: OpenSSL 3.0 has no ML-KEM-768, which post-quantum links need; set it to false");
     return e;
 }
 
@@ -102,7 +103,7 @@ static slim_err read_gateway(cfg_reader *r, const cfg_path *p, const cfg_node *n
     slim_err e = cfg_string(r, p, n, false, &word);
 
     if (e == SLIM_OK && strcmp(word, "auto") != 0 && strcmp(word, "off") != 0)
-        return cfg_fail(r, p, n, "expected `auto` or `off`, found \"%s\"", word);
+        return cfg_fail(r, p, n, "expected `auto` or `off`, found \"%.80s\"", cfg_shown(n));
     return e;
 }
 
@@ -115,9 +116,13 @@ static slim_err check_key(cfg_reader *r, const cfg_path *p, const cfg_node *at, 
         return cfg_fail(r, p, at, "a service is named kind/name, e.g. slim/0");
     kind_n = (size_t)(slash - key);
     if (kind_n == 0 || kind_n > KIND_MAX || strspn(key, LOWER UPPER DIGITS "_") != kind_n || strchr(LOWER UPPER, key[0]) == NULL)
-        return cfg_fail(r, p, at, "the kind of a service (before the slash) begins with a letter and has at most %d letters, digits and underscores", KIND_MAX);
+        return cfg_fail(
+            r, p, at,
+            "the kind of a service (before the slash) begins with a letter and has at most %d letters, digits and underscores",
+            KIND_MAX);
     if (strlen(slash + 1) > NAME_MAX_BYTES || slash[1 + strspn(slash + 1, LOWER DIGITS "-")] != '\0')
-        return cfg_fail(r, p, at, "the name of a service (behind the slash) has at most %d lower-case letters, digits and dashes", NAME_MAX_BYTES);
+        return cfg_fail(r, p, at, "the name of a service (behind the slash) has at most %d lower-case letters, digits and dashes",
+                        NAME_MAX_BYTES);
     return SLIM_OK;
 }
 
@@ -156,16 +161,14 @@ slim_err cfg_read_services(cfg_reader *r, const cfg_node *n, slim_cfg *out)
     if ((out->services = cfg_alloc(r, out->n_services * sizeof(*out->services))) == NULL)
         return r->err;
     for (size_t i = 0; i < out->n_services; i++) {
-        const cfg_node *key = cfg_at(r, n->data.mapping.pairs.start[i].key), *value = cfg_at(r, n->data.mapping.pairs.start[i].value);
+        const cfg_node *key = cfg_at(r, n->data.mapping.pairs.start[i].key),
+                       *value = cfg_at(r, n->data.mapping.pairs.start[i].value);
         cfg_path here = {&root, key->type == YAML_SCALAR_NODE ? (const char *)key->data.scalar.value : "?", 0};
 
         if (key->type != YAML_SCALAR_NODE)
             return cfg_fail(r, &root, key, "a service is named kind/name, e.g. slim/0");
         if ((e = check_key(r, &here, key, here.key)) != SLIM_OK)
             return e;
-        for (size_t k = 0; k < i; k++)
-            if (strcmp(out->services[k].key, here.key) == 0)
-                return cfg_fail(r, &here, key, "there is a service of this name already");
         if ((out->services[i].key = cfg_copy(r, here.key, strlen(here.key))) == NULL)
             return r->err;
         if ((e = read_service(r, &here, value, &out->services[i])) != SLIM_OK)

@@ -9,7 +9,10 @@ typedef struct tagged {
     const char *type, *cert, *key, *path, *data;
 } tagged;
 
-static slim_err read_secret(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out) { return cfg_string(r, p, n, true, out); }
+static slim_err read_secret(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
+{
+    return cfg_string(r, p, n, true, out);
+}
 
 static slim_err require(cfg_reader *r, const cfg_path *p, const cfg_node *n, const char *value, const char *type, const char *key)
 {
@@ -33,9 +36,18 @@ static slim_err read_tagged(cfg_reader *r, const cfg_path *p, const cfg_node *n,
         if (strcmp(word, "spire") == 0)
             return cfg_fail(r, p, n, "type spire: not supported yet; use type file or pem");
         if (strcmp(word, "file") != 0 && strcmp(word, "pem") != 0 && strcmp(word, "none") != 0)
-            return cfg_fail(r, &(cfg_path){p, "type", 0}, type, "unknown type \"%s\"; allowed are file, pem, none", word);
+            return cfg_fail(r, &(cfg_path){p, "type", 0}, type, "unknown type \"%.80s\"; allowed are file, pem, none",
+                            cfg_shown(type));
     }
     return cfg_mapping(r, p, n, t, out);
+}
+
+/* A text in the place of a file name would be shown when the file is not found. */
+static slim_err require_file(cfg_reader *r, const cfg_path *p, const cfg_node *n, const char *file, const char *key)
+{
+    return strstr(file, "-----BEGIN") == NULL ? SLIM_OK
+                                              : cfg_fail(r, &(cfg_path){p, key, 0}, cfg_lookup(r, n, key),
+                                                         "is a PEM text, not the name of a file; write type: pem");
 }
 
 static slim_err read_source(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
@@ -55,6 +67,8 @@ static slim_err read_source(cfg_reader *r, const cfg_path *p, const cfg_node *n,
     if ((e = require(r, p, n, s.cert, s.type, "cert")) != SLIM_OK || (e = require(r, p, n, s.key, s.type, "key")) != SLIM_OK)
         return e;
     if (strcmp(s.type, "file") == 0) {
+        if ((e = require_file(r, p, n, s.cert, "cert")) != SLIM_OK || (e = require_file(r, p, n, s.key, "key")) != SLIM_OK)
+            return e;
         tls->cert.file = s.cert;
         tls->key.file = s.key;
     } else {
@@ -82,22 +96,34 @@ static slim_err read_authority(cfg_reader *r, const cfg_path *p, const cfg_node 
     file = strcmp(s.type, "file") == 0;
     if ((e = file ? require(r, p, n, s.path, s.type, "path") : require(r, p, n, s.data, s.type, "data")) != SLIM_OK)
         return e;
+    if (file && (e = require_file(r, p, n, s.path, "path")) != SLIM_OK)
+        return e;
     *pem = file ? (slim_cfg_pem){s.path, NULL} : (slim_cfg_pem){NULL, s.data};
     return SLIM_OK;
 }
 
-#define COMMON_FIELDS                                                                                                               \
-    {"insecure", CFG_BOOL, offsetof(slim_cfg_tls, insecure), NULL, NULL},                                                           \
-        {"source", CFG_CUSTOM, offsetof(slim_cfg_tls, cert), read_source, NULL},                                                    \
-        {"include_system_ca_certs_pool", CFG_BOOL, offsetof(slim_cfg_tls, include_system_ca_certs_pool), NULL, NULL},               \
-        {"tls_version", CFG_STRING, offsetof(slim_cfg_tls, tls_version), NULL, NULL}, {"reload_interval", CFG_IGNORED, 0, NULL, NULL}
+/* No duration but a structure, and without an effect. */
+static slim_err read_reload_interval(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
+{
+    static const cfg_field fields[] = {
+        {"secs", CFG_CUSTOM, 0, cfg_any_number, NULL},
+        {"nanos", CFG_CUSTOM, 0, cfg_any_number, NULL},
+    };
+    static const cfg_table table = {"a reload_interval", fields, COUNT(fields), false};
+
+    return cfg_mapping(r, p, n, &table, NULL);
+}
 
 slim_err cfg_read_server_tls(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
 {
     static const cfg_field fields[] = {
-        COMMON_FIELDS,
+        {"insecure", CFG_BOOL, offsetof(slim_cfg_tls, insecure), NULL, NULL},
+        {"source", CFG_CUSTOM, offsetof(slim_cfg_tls, cert), read_source, NULL},
+        {"include_system_ca_certs_pool", CFG_BOOL, offsetof(slim_cfg_tls, include_system_ca_certs_pool), NULL, NULL},
+        {"tls_version", CFG_STRING, offsetof(slim_cfg_tls, tls_version), NULL, NULL},
+        {"reload_interval", CFG_CUSTOM, 0, read_reload_interval, NULL},
         {"client_ca", CFG_CUSTOM, offsetof(slim_cfg_tls, ca), read_authority, NULL},
-        {"reload_client_ca_file", CFG_IGNORED, 0, NULL, NULL},
+        {"reload_client_ca_file", CFG_CUSTOM, 0, cfg_any_bool, NULL},
     };
     static const cfg_table table = {"a server's tls", fields, COUNT(fields), false};
 
@@ -108,7 +134,11 @@ slim_err cfg_read_server_tls(cfg_reader *r, const cfg_path *p, const cfg_node *n
 slim_err cfg_read_client_tls(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
 {
     static const cfg_field fields[] = {
-        COMMON_FIELDS,
+        {"insecure", CFG_BOOL, offsetof(slim_cfg_tls, insecure), NULL, NULL},
+        {"source", CFG_CUSTOM, offsetof(slim_cfg_tls, cert), read_source, NULL},
+        {"include_system_ca_certs_pool", CFG_BOOL, offsetof(slim_cfg_tls, include_system_ca_certs_pool), NULL, NULL},
+        {"tls_version", CFG_STRING, offsetof(slim_cfg_tls, tls_version), NULL, NULL},
+        {"reload_interval", CFG_CUSTOM, 0, read_reload_interval, NULL},
         {"insecure_skip_verify", CFG_BOOL, offsetof(slim_cfg_tls, insecure_skip_verify), NULL, NULL},
         {"ca_source", CFG_CUSTOM, offsetof(slim_cfg_tls, ca), read_authority, NULL},
     };
@@ -132,5 +162,5 @@ slim_err cfg_read_auth(cfg_reader *r, const cfg_path *p, const cfg_node *n, void
         return e;
     if (strcmp(word, "none") == 0)
         return SLIM_OK;
-    return cfg_fail(r, p, n, "type %s: not supported yet; leave the block out, or write type: none", word);
+    return cfg_fail(r, p, n, "type %.80s: not supported yet; leave the block out, or write type: none", cfg_shown(type));
 }
