@@ -3,10 +3,7 @@
 #include "core/head.h"
 #include "node/subscribe.h"
 
-/* Tails up to this size are copied behind the head into the receiver's queue: cheaper than a reference, and it pins no receive
- * buffer. */
-#define COPY_BYTES 4096u
-/* The same between workers, where a reference also costs a return trip. */
+/* As SLIM_COPY_BYTES between workers, where a reference also costs a return trip. */
 #define COPY_ACROSS_BYTES 2048u
 
 /* One message on its way through this worker: the parts are made when the first target needs them. */
@@ -251,7 +248,7 @@ static void passage_local(passage *p, slim_link_id id)
 {
     slim_link *l = slim_worker_link(p->w, id);
 
-    if (l != NULL && passage_prepare(p, slim_link_signs(l)) && passage_hold(p, COPY_BYTES))
+    if (l != NULL && passage_prepare(p, slim_link_signs(l)) && passage_hold(p, SLIM_COPY_BYTES))
         slim_link_deliver(l, &p->copy);
 }
 

@@ -229,6 +229,17 @@ slim_err slim_hub_listen(slim_hub *h, const slim_hub_server *s, char *bound, siz
     return SLIM_OK;
 }
 
+slim_worker *slim_hub_place(slim_hub *h)
+{
+    slim_worker *best = &h->workers[0];
+
+    for (uint16_t i = 1; i < h->n_workers; i++)
+        if (atomic_load_explicit(&h->workers[i].load, memory_order_relaxed) <
+            atomic_load_explicit(&best->load, memory_order_relaxed))
+            best = &h->workers[i];
+    return best;
+}
+
 typedef struct dial_order {
     slim_mail mail;
     slim_outbound *o;
@@ -244,15 +255,12 @@ static void order_dial(slim_mail *mail, slim_worker *w)
 
 slim_err slim_hub_dial(slim_hub *h, const slim_hub_client *c, char *why, size_t why_n)
 {
-    slim_worker *w = &h->workers[0];
+    slim_worker *w = slim_hub_place(h);
     dial_order *d = slim_zalloc(h->mem, 1, sizeof(*d));
     slim_outbound *o = NULL;
     slim_err e = SLIM_E_NOMEM;
 
     snprintf(why, why_n, "out of memory");
-    for (uint16_t i = 1; i < h->n_workers; i++)
-        if (atomic_load(&h->workers[i].load) < atomic_load(&w->load))
-            w = &h->workers[i];
     if (d == NULL || (e = slim_outbound_new(h, w, c, &o, why, why_n)) != SLIM_OK) {
         slim_free(h->mem, d);
         return e;

@@ -5,8 +5,6 @@
 #include "node/peers.h"
 #include "node/subscribe.h"
 
-/* Same limit as in forward.c: what is copied behind the head instead of being referred to. */
-#define COPY_BYTES 4096u
 #define ACKS_HIGH_BYTES (256u * 1024)
 #define ACKS_LOW_BYTES (64u * 1024)
 #define CLEAN_UP_SLICE 512u
@@ -437,7 +435,7 @@ bool slim_link_deliver(slim_link *l, const slim_copy *copy)
 {
     bool signs = slim_link_signs(l);
     slim_bytes head = copy->head[signs];
-    bool by_copy = copy->hold == NULL || copy->tail.n <= COPY_BYTES;
+    bool by_copy = copy->hold == NULL || copy->tail.n <= SLIM_COPY_BYTES;
     uint8_t *room;
 
     if (l->state != SLIM_LINK_LIVE || l->stream == NULL || head.p == NULL)

@@ -47,6 +47,10 @@ struct slim_link {
 
 extern const slim_h2_events slim_link_events;
 
+/* Tails up to this size are copied behind the head into the receiver's queue: cheaper than a reference, and it pins no receive
+ * buffer. */
+#define SLIM_COPY_BYTES 4096u
+
 /* One message on its way to links of this worker; the head exists with room for a tag and, for links that get none, without. */
 typedef struct slim_copy {
     slim_bytes head[2]; /* [0] plain, [1] with a tag at mac_offset */

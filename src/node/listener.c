@@ -61,18 +61,6 @@ void slim_listener_discard(const slim_xrec *rec)
     close(((const x_socket *)rec)->fd);
 }
 
-/* Links are few and long-lived: each goes to the worker with the fewest. */
-static slim_worker *place(slim_hub *h)
-{
-    slim_worker *best = &h->workers[0];
-
-    for (uint16_t i = 1; i < h->n_workers; i++)
-        if (atomic_load_explicit(&h->workers[i].load, memory_order_relaxed) <
-            atomic_load_explicit(&best->load, memory_order_relaxed))
-            best = &h->workers[i];
-    return best;
-}
-
 static void listener_event(slim_io_user *user, const slim_ring_event *ev)
 {
     slim_listener *l = (slim_listener *)user;
@@ -96,7 +84,7 @@ static void listener_event(slim_io_user *user, const slim_ring_event *ev)
                      l->bound, (long long)l->hub->budget.limit_bytes, quiet);
         return;
     }
-    to = place(l->hub);
+    to = slim_hub_place(l->hub);
     atomic_fetch_add_explicit(&to->load, 1, memory_order_relaxed);
     if (to == w) {
         serve(w, l, ev->fd);

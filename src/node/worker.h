@@ -161,6 +161,9 @@ static inline bool slim_worker_slabs_low(const slim_worker *w)
     return slim_ring_slabs_free(w->io.ring) < slim_ring_slabs_total(w->io.ring) / 2;
 }
 
+/* The worker with the fewest connections: links are few and long-lived, so each is placed. */
+slim_worker *slim_hub_place(slim_hub *h);
+
 /* The worker's last connection is gone after a drain was asked for. */
 void slim_hub_worker_drained(slim_worker *w);
 
