@@ -76,7 +76,7 @@ static slim_err check_root(cfg_reader *r, const cfg_node *root)
         {"services", CFG_IGNORED, 0, NULL, NULL}, {"tracing", CFG_IGNORED, 0, NULL, NULL}, {"runtime", CFG_IGNORED, 0, NULL, NULL}};
     static const cfg_table table = {"the configuration, which has services, tracing and runtime", fields, COUNT(fields), true};
 
-    return cfg_mapping(r, NULL, root, &table, NULL);
+    return cfg_mapping(r, NULL, root, &table, &(slim_cfg){.services = NULL});
 }
 
 static slim_err read_all(cfg_reader *r, slim_cfg *out, slim_cfg_stage *stage)

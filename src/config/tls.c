@@ -62,7 +62,7 @@ static slim_err read_source(cfg_reader *r, const cfg_path *p, const cfg_node *n,
     tagged s;
     slim_err e;
 
-    if ((e = read_tagged(r, p, n, &table, &s)) != SLIM_OK || strcmp(s.type, "none") == 0)
+    if ((e = read_tagged(r, p, n, &table, &s)) != SLIM_OK || s.type == NULL || strcmp(s.type, "none") == 0)
         return e;
     if ((e = require(r, p, n, s.cert, s.type, "cert")) != SLIM_OK || (e = require(r, p, n, s.key, s.type, "key")) != SLIM_OK)
         return e;
@@ -91,7 +91,7 @@ static slim_err read_authority(cfg_reader *r, const cfg_path *p, const cfg_node 
     tagged s;
     slim_err e;
 
-    if ((e = read_tagged(r, p, n, &table, &s)) != SLIM_OK || strcmp(s.type, "none") == 0)
+    if ((e = read_tagged(r, p, n, &table, &s)) != SLIM_OK || s.type == NULL || strcmp(s.type, "none") == 0)
         return e;
     file = strcmp(s.type, "file") == 0;
     if ((e = file ? require(r, p, n, s.path, s.type, "path") : require(r, p, n, s.data, s.type, "data")) != SLIM_OK)

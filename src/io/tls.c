@@ -16,6 +16,7 @@ struct slim_tls {
     uint8_t *out;
     size_t out_at, out_n, out_cap;
     bool established, failed, no_memory, shut;
+    bool asked_again; /* the peer wants to renegotiate */
     char why[192];
 };
 
@@ -74,7 +75,10 @@ static int bio_write(BIO *b, const char *from, size_t n, size_t *written)
     return 1;
 }
 
-static long bio_ctrl(BIO *b, int command, long number, void *pointer) { return command == BIO_CTRL_FLUSH; }
+static long bio_ctrl(BIO *b, int command, long number, void *pointer)
+{
+    return command == BIO_CTRL_FLUSH;
+}
 
 static BIO_METHOD *method;
 static pthread_once_t method_once = PTHREAD_ONCE_INIT;
@@ -94,6 +98,16 @@ static void method_make(void)
 
 /* ---- the connection ---- */
 
+/* OpenSSL answers each wish for a new handshake by a warning and goes on: a peer that takes no answers would fill our memory with
+ * them. HTTP/2 makes it an error of the connection (RFC 9113, 9.2.1). */
+static void on_info(const SSL *ssl, int where, int value)
+{
+    slim_tls *t = BIO_get_data(SSL_get_rbio(ssl));
+
+    if (where == SSL_CB_WRITE_ALERT && (value & 0xff) == SSL_AD_NO_RENEGOTIATION)
+        t->asked_again = true;
+}
+
 static slim_tls *tls_new(slim_tls_ctx *c)
 {
     slim_tls *t = calloc(1, sizeof(*t));
@@ -107,6 +121,7 @@ static slim_tls *tls_new(slim_tls_ctx *c)
     BIO_set_data(bio, t);
     BIO_set_init(bio, 1);
     SSL_set_bio(t->ssl, bio, bio); /* one reference is enough for both directions */
+    SSL_set_info_callback(t->ssl, on_info);
     return t;
 }
 
@@ -137,10 +152,16 @@ slim_tls *slim_tls_connect(slim_tls_ctx *c, const char *server_name)
     if (is_address(server_name)) {
         ok = !c->verify_peer || X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(t->ssl), server_name) == 1;
     } else {
+<<<<<<< HEAD
         SSL_set_hostflags(t->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
         /* The macro for it casts const away. */
         ok = SSL_ctrl(t->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)server_name) == 1 &&
              (!c->verify_peer || SSL_set1_host(t->ssl, server_name) == 1);
+=======
+        /* A common name is no host name (RFC 9525, 6.3). */
+        SSL_set_hostflags(t->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+        ok = SSL_set_tlsext_host_name(t->ssl, server_name) == 1 && (!c->verify_peer || SSL_set1_host(t->ssl, server_name) == 1);
+>>>>>>> h-tlstests
     }
     if (ok)
         return t;
@@ -157,28 +178,35 @@ void slim_tls_free(slim_tls *t)
     free(t);
 }
 
+/* The bytes are none of TLS at all. Inside of TLS such a record is only a broken one. */
+static bool speaks_something_else(const slim_tls *t, int reason)
+{
+    return !t->established &&
+           (reason == SSL_R_HTTP_REQUEST || reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_HTTPS_PROXY_REQUEST);
+}
+
 static slim_err fail(slim_tls *t)
 {
     unsigned long e = ERR_peek_last_error();
-    const char *reason = ERR_reason_error_string(e), *what = "TLS failed";
-    long verify = SSL_get_verify_result(t->ssl);
+    const char *text = ERR_reason_error_string(e), *what = t->established ? "TLS failed" : "TLS handshake failed";
+    int reason = ERR_GET_LIB(e) == ERR_LIB_SSL ? ERR_GET_REASON(e) : 0;
 
     ERR_clear_error();
     t->failed = true;
     t->in.n = 0;
-    if (t->no_memory || (ERR_GET_LIB(e) == ERR_LIB_SSL && ERR_GET_REASON(e) == ERR_R_MALLOC_FAILURE)) {
+    if (t->no_memory || reason == ERR_R_MALLOC_FAILURE) {
         snprintf(t->why, sizeof(t->why), "out of memory");
         return SLIM_E_NOMEM;
     }
-    if (!t->established)
-        what = "TLS handshake failed";
-    if (ERR_GET_LIB(e) == ERR_LIB_SSL && (ERR_GET_REASON(e) == SSL_R_HTTP_REQUEST || ERR_GET_REASON(e) == SSL_R_WRONG_VERSION_NUMBER ||
-                                          ERR_GET_REASON(e) == SSL_R_HTTPS_PROXY_REQUEST))
+    if (t->asked_again)
+        snprintf(t->why, sizeof(t->why), "%s: the peer asks for a new handshake", what);
+    else if (speaks_something_else(t, reason))
         snprintf(t->why, sizeof(t->why), "%s: the peer does not speak TLS", what);
-    else if (verify != X509_V_OK)
-        snprintf(t->why, sizeof(t->why), "%s: the peer's certificate was refused: %s", what, X509_verify_cert_error_string(verify));
+    else if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED) /* the result of the check is there even when nobody asked for one */
+        snprintf(t->why, sizeof(t->why), "%s: the peer's certificate was refused: %s", what,
+                 X509_verify_cert_error_string(SSL_get_verify_result(t->ssl)));
     else
-        snprintf(t->why, sizeof(t->why), "%s: %s", what, reason != NULL ? reason : "protocol error");
+        snprintf(t->why, sizeof(t->why), "%s: %s", what, text != NULL ? text : "protocol error");
     return SLIM_E_PROTOCOL;
 }
 
@@ -192,7 +220,10 @@ static slim_err outcome(slim_tls *t, int rc)
     }
 }
 
-void slim_tls_feed(slim_tls *t, slim_bytes cipher) { t->in = cipher; }
+void slim_tls_feed(slim_tls *t, slim_bytes cipher)
+{
+    t->in = cipher;
+}
 
 slim_err slim_tls_read(slim_tls *t, uint8_t *out, size_t cap, size_t *n)
 {
@@ -208,10 +239,17 @@ slim_err slim_tls_read(slim_tls *t, uint8_t *out, size_t cap, size_t *n)
         t->established = true;
     }
     rc = SSL_read_ex(t->ssl, out, cap, n);
+    if (t->asked_again) {
+        *n = 0;
+        return fail(t);
+    }
     return rc == 1 ? SLIM_OK : outcome(t, rc);
 }
 
-bool slim_tls_established(const slim_tls *t) { return t->established; }
+bool slim_tls_established(const slim_tls *t)
+{
+    return t->established;
+}
 
 static slim_err seal(slim_tls *t, const uint8_t *p, size_t n)
 {
@@ -258,7 +296,10 @@ slim_err slim_tls_write(slim_tls *t, const slim_bytes *parts, size_t n_parts)
     return used > 0 ? seal(t, record, used) : SLIM_OK;
 }
 
-size_t slim_tls_pending(const slim_tls *t) { return t->out_n - t->out_at; }
+size_t slim_tls_pending(const slim_tls *t)
+{
+    return t->out_n - t->out_at;
+}
 
 size_t slim_tls_pull(slim_tls *t, uint8_t *out, size_t cap)
 {
@@ -291,5 +332,11 @@ void slim_tls_shutdown(slim_tls *t)
         ERR_clear_error();
 }
 
-const char *slim_tls_why(const slim_tls *t) { return t->why; }
-const char *slim_tls_version(const slim_tls *t) { return SSL_get_version(t->ssl); }
+const char *slim_tls_why(const slim_tls *t)
+{
+    return t->why;
+}
+const char *slim_tls_version(const slim_tls *t)
+{
+    return SSL_get_version(t->ssl);
+}

@@ -84,6 +84,22 @@ static int no_passphrase(char *buf, int size, int rwflag, void *arg)
     return -1;
 }
 
+/* What is wrong with a text that gave no key. */
+static const char *key_trouble(BIO *bio, bool encrypted)
+{
+    static const char mark[] = "PRIVATE KEY-----";
+    char *p = NULL;
+    long n;
+
+    if (encrypted)
+        return "the private key is protected by a passphrase; store it without one";
+    BIO_seek(bio, 0);
+    n = BIO_get_mem_data(bio, &p);
+    return n > 0 && memmem(p, (size_t)n, mark, sizeof(mark) - 1) != NULL ? "the private key is damaged or of an unknown kind"
+                                                                         : "no private key in PEM form in it";
+}
+
+/* After load_chain. */
 static slim_err load_key(SSL_CTX *ctx, const source *s)
 {
     BIO *bio = source_open(s);
@@ -95,13 +111,14 @@ static slim_err load_key(SSL_CTX *ctx, const source *s)
         return e;
     key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, &encrypted);
     if (key == NULL)
-        refuse(s, encrypted ? "the private key is protected by a passphrase; store it without one" : "no private key in PEM form in it");
+        refuse(s, key_trouble(bio, encrypted));
+    else if (X509_check_private_key(SSL_CTX_get0_certificate(ctx), key) != 1) /* the context would take one of another kind */
+        refuse(s, "the private key does not belong to the certificate of source.cert");
     else if (SSL_CTX_use_PrivateKey(ctx, key) != 1)
-        refuse(s, SSL_CTX_get0_certificate(ctx) != NULL && X509_check_private_key(SSL_CTX_get0_certificate(ctx), key) != 1
-                      ? "the private key does not belong to the certificate of source.cert"
-                      : "a private key of this kind cannot be used for TLS");
+        refuse(s, "a private key of this kind cannot be used for TLS");
     else
         e = SLIM_OK;
+    ERR_clear_error();
     EVP_PKEY_free(key);
     BIO_free(bio);
     return e;
@@ -132,7 +149,8 @@ static slim_err load_chain(SSL_CTX *ctx, const source *s)
         unsigned long reason = ERR_peek_last_error();
 
         X509_free(x);
-        refuse(s, ERR_reason_error_string(reason) != NULL ? ERR_reason_error_string(reason) : "the certificate cannot be used for TLS");
+        refuse(s, ERR_reason_error_string(reason) != NULL ? ERR_reason_error_string(reason)
+                                                          : "the certificate cannot be used for TLS");
         goto out;
     }
     X509_free(x);
@@ -162,6 +180,8 @@ static slim_err load_authorities(SSL_CTX *ctx, const source *s, bool server)
 
     if (bio == NULL)
         return e;
+    /* Whoever is listed is trusted, whether it signed itself or not. */
+    X509_STORE_set_flags(SSL_CTX_get_cert_store(ctx), X509_V_FLAG_PARTIAL_CHAIN);
     while ((x = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
         bool ok = X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), x) == 1 && (!server || SSL_CTX_add_client_CA(ctx, x) == 1);
 
@@ -183,7 +203,10 @@ out:
     return e;
 }
 
-static bool given(const slim_pem *p) { return p->file != NULL || p->text != NULL; }
+static bool given(const slim_pem *p)
+{
+    return p->file != NULL || p->text != NULL;
+}
 
 static slim_err load_identity(SSL_CTX *ctx, const slim_tls_config *cfg, char *why, size_t why_n)
 {
@@ -219,7 +242,8 @@ static SSL_CTX *context_new(const slim_tls_config *cfg, bool server)
 }
 
 /* h2 when it is offered; whoever offers something else is served all the same, as upstream's server does, which selects nothing. */
-static int select_h2(SSL *ssl, const unsigned char **out, unsigned char *out_n, const unsigned char *in, unsigned int in_n, void *arg)
+static int select_h2(SSL *ssl, const unsigned char **out, unsigned char *out_n, const unsigned char *in, unsigned int in_n,
+                     void *arg)
 {
     for (unsigned int i = 0; i < in_n && i + 1 + in[i] <= in_n; i += 1 + in[i]) {
         if (in[i] == 2 && memcmp(in + i + 1, "h2", 2) == 0) {
@@ -249,10 +273,12 @@ slim_err slim_tls_server_new(const slim_tls_config *cfg, slim_tls_ctx **out, cha
     slim_err e;
 
     if (!given(&cfg->cert) && !given(&cfg->key))
-        return refuse(&cert, "a server needs a certificate and a key: give `source` with type file or pem, or set `insecure: true`");
+        return refuse(&cert,
+                      "a server needs a certificate and a key: give `source` with type file or pem, or set `insecure: true`");
     if ((ctx = context_new(cfg, true)) == NULL)
         return out_of_memory(cfg, why, why_n);
-    if ((e = load_identity(ctx, cfg, why, why_n)) != SLIM_OK || (given(&cfg->ca) && (e = load_authorities(ctx, &ca, true)) != SLIM_OK))
+    if ((e = load_identity(ctx, cfg, why, why_n)) != SLIM_OK ||
+        (given(&cfg->ca) && (e = load_authorities(ctx, &ca, true)) != SLIM_OK))
         goto fail;
     if (given(&cfg->ca))
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);

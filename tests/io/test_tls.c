@@ -1,0 +1,1176 @@
+#include "io/tls.h"
+
+#include <criterion/criterion.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/certs.h"
+#include "support/support.h"
+
+/* ---- the certificates that most tests need ---- */
+
+typedef struct pki {
+    test_cert root, stranger, server, client, alien; /* stranger: an authority nobody trusts; alien: its client */
+    char *root_pem, *stranger_pem, *server_pem, *server_key, *client_pem, *client_key, *alien_pem, *alien_key;
+} pki;
+
+static pki p;
+
+static void pki_make(void)
+{
+    p.root = test_cert_make(&(test_cert_spec){.subject = "root", .authority = true});
+    p.stranger = test_cert_make(&(test_cert_spec){.subject = "stranger", .authority = true});
+    p.server = test_cert_make(
+        &(test_cert_spec){.subject = "node", .names = "DNS:hub.example,DNS:*.wild.example,IP:127.0.0.1,IP:::1", .issuer = &p.root});
+    p.client = test_cert_make(&(test_cert_spec){.subject = "app", .names = "DNS:app.example", .issuer = &p.root});
+    p.alien = test_cert_make(&(test_cert_spec){.subject = "alien", .names = "DNS:hub.example", .issuer = &p.stranger});
+    p.root_pem = test_cert_pem(&p.root);
+    p.stranger_pem = test_cert_pem(&p.stranger);
+    p.server_pem = test_cert_pem(&p.server);
+    p.server_key = test_key_pem(&p.server, true, NULL);
+    p.client_pem = test_cert_pem(&p.client);
+    p.client_key = test_key_pem(&p.client, true, NULL);
+    p.alien_pem = test_cert_pem(&p.alien);
+    p.alien_key = test_key_pem(&p.alien, true, NULL);
+}
+
+static void pki_free(void)
+{
+    test_cert *certs[] = {&p.root, &p.stranger, &p.server, &p.client, &p.alien};
+    char *texts[] = {p.root_pem, p.stranger_pem, p.server_pem, p.server_key, p.client_pem, p.client_key, p.alien_pem, p.alien_key};
+
+    for (size_t i = 0; i < sizeof(certs) / sizeof(*certs); i++)
+        test_cert_free(certs[i]);
+    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+        free(texts[i]);
+}
+
+TestSuite(tls, .init = pki_make, .fini = pki_free);
+
+static slim_pem text(const char *pem)
+{
+    return (slim_pem){NULL, pem};
+}
+static slim_tls_config server_config(int version)
+{
+    return (slim_tls_config){.cert = text(p.server_pem), .key = text(p.server_key), .version = version, .where = "w"};
+}
+static slim_tls_config client_config(int version)
+{
+    return (slim_tls_config){.ca = text(p.root_pem), .version = version, .where = "w"};
+}
+
+static slim_tls_ctx *server_ctx(const slim_tls_config *cfg)
+{
+    slim_tls_ctx *c = NULL;
+    char why[300] = "";
+
+    cr_assert_eq(slim_tls_server_new(cfg, &c, why, sizeof(why)), SLIM_OK, "%s", why);
+    return c;
+}
+
+static slim_tls_ctx *client_ctx(const slim_tls_config *cfg)
+{
+    slim_tls_ctx *c = NULL;
+    char why[300] = "";
+
+    cr_assert_eq(slim_tls_client_new(cfg, &c, why, sizeof(why)), SLIM_OK, "%s", why);
+    return c;
+}
+
+/* ---- two ends in memory; one of them may be OpenSSL itself ---- */
+
+typedef struct peer {
+    slim_tls *t;
+    SSL *raw;
+    BIO *in, *out;
+    slim_err e;  /* of the last read */
+    uint8_t *rx; /* what was decrypted */
+    size_t rx_n, rx_cap;
+    uint8_t *wire; /* all that this end sent */
+    size_t wire_n, wire_cap;
+} peer;
+
+static void add(uint8_t **to, size_t *n, size_t *cap, const void *from, size_t k)
+{
+    if (*n + k > *cap) {
+        *cap = (*n + k) * 2;
+        *to = realloc(*to, *cap);
+    }
+    memcpy(*to + *n, from, k);
+    *n += k;
+}
+
+static peer slim_peer(slim_tls *t)
+{
+    cr_assert_not_null(t);
+    return (peer){.t = t};
+}
+
+static peer raw_peer(SSL_CTX *ctx, bool server)
+{
+    peer r = {.raw = SSL_new(ctx), .in = BIO_new(BIO_s_mem()), .out = BIO_new(BIO_s_mem())};
+
+    SSL_set_bio(r.raw, r.in, r.out);
+    if (server)
+        SSL_set_accept_state(r.raw);
+    else
+        SSL_set_connect_state(r.raw);
+    return r;
+}
+
+static void peer_free(peer *a)
+{
+    slim_tls_free(a->t);
+    SSL_free(a->raw);
+    free(a->rx);
+    free(a->wire);
+}
+
+/* Gives n bytes of ciphertext (0: just runs on) in memory that is gone afterwards. */
+static void take(peer *a, const uint8_t *from, size_t n)
+{
+    uint8_t *copy = malloc(n + (n == 0)), plain[5000];
+    size_t got;
+
+    memcpy(copy, from, n);
+    if (a->raw != NULL) {
+        if (n > 0)
+            cr_assert_eq(BIO_write(a->in, copy, (int)n), (int)n);
+        ERR_clear_error();
+        while (SSL_read_ex(a->raw, plain, sizeof(plain), &got) == 1)
+            add(&a->rx, &a->rx_n, &a->rx_cap, plain, got);
+        ERR_clear_error();
+    } else {
+        slim_tls_feed(a->t, slim_bytes_of(copy, n));
+        while ((a->e = slim_tls_read(a->t, plain, sizeof(plain), &got)) == SLIM_OK && got > 0)
+            add(&a->rx, &a->rx_n, &a->rx_cap, plain, got);
+        cr_assert_eq(got, 0);
+    }
+    free(copy);
+}
+
+/* Moves what waits in a over to b, in pieces of so many bytes (0: all at once). Returns how much. */
+static size_t move(peer *a, peer *b, size_t piece)
+{
+    uint8_t buf[3000];
+    size_t from = a->wire_n, n;
+
+    if (a->raw != NULL) {
+        int k;
+
+        while ((k = BIO_read(a->out, buf, sizeof(buf))) > 0)
+            add(&a->wire, &a->wire_n, &a->wire_cap, buf, (size_t)k);
+    } else {
+        while (slim_tls_pending(a->t) > 0) {
+            n = slim_tls_pending(a->t);
+            cr_assert_eq(slim_tls_pull(a->t, buf, sizeof(buf)), n < sizeof(buf) ? n : sizeof(buf));
+            add(&a->wire, &a->wire_n, &a->wire_cap, buf, n < sizeof(buf) ? n : sizeof(buf));
+        }
+        cr_assert_eq(slim_tls_pull(a->t, buf, sizeof(buf)), 0);
+    }
+    for (size_t at = from; at < a->wire_n; at += n) {
+        n = a->wire_n - at;
+        if (piece != 0 && n > piece)
+            n = piece;
+        take(b, a->wire + at, n);
+    }
+    return a->wire_n - from;
+}
+
+static void settle(peer *a, peer *b, size_t piece)
+{
+    take(a, NULL, 0);
+    take(b, NULL, 0);
+    for (int i = 0; i < 20; i++)
+        if (move(a, b, piece) + move(b, a, piece) == 0)
+            return;
+    cr_assert_fail("the two never come to rest");
+}
+
+static void say(peer *a, const void *what, size_t n)
+{
+    slim_bytes part = slim_bytes_of(what, n);
+    size_t done;
+
+    if (a->raw != NULL)
+        cr_assert_eq(SSL_write_ex(a->raw, what, n, &done), 1);
+    else
+        cr_assert_eq(slim_tls_write(a->t, &part, 1), SLIM_OK, "%s", slim_tls_why(a->t));
+}
+
+static void expect_rx(peer *a, const void *what, size_t n)
+{
+    cr_assert_eq(a->rx_n, n, "%zu bytes came, not %zu", a->rx_n, n);
+    cr_assert_arr_eq(a->rx, what, n);
+    a->rx_n = 0;
+}
+
+/* Both directions work. */
+static void expect_talk(peer *a, peer *b)
+{
+    say(a, "question", 8);
+    settle(a, b, 0);
+    expect_rx(b, "question", 8);
+    say(b, "answer", 6);
+    settle(a, b, 0);
+    expect_rx(a, "answer", 6);
+}
+
+static void expect_why(const peer *a, slim_err e, const char *part)
+{
+    cr_assert_eq(a->e, e, "%d", a->e);
+    cr_assert_not_null(strstr(slim_tls_why(a->t), part), "\"%s\" is not in \"%s\"", part, slim_tls_why(a->t));
+}
+
+/* A pair of slim ends, the handshake run as far as it goes. */
+typedef struct pair {
+    slim_tls_ctx *sc, *cc;
+    peer s, c;
+} pair;
+
+static pair pair_of(const slim_tls_config *server, const slim_tls_config *client, const char *name, size_t piece)
+{
+    pair q = {.sc = server_ctx(server), .cc = client_ctx(client)};
+
+    q.s = slim_peer(slim_tls_accept(q.sc));
+    q.c = slim_peer(slim_tls_connect(q.cc, name));
+    settle(&q.c, &q.s, piece);
+    return q;
+}
+
+static pair pair_up(int version)
+{
+    slim_tls_config s = server_config(version), c = client_config(version);
+    pair q = pair_of(&s, &c, "hub.example", 0);
+
+    cr_assert(slim_tls_established(q.s.t) && slim_tls_established(q.c.t));
+    return q;
+}
+
+static void pair_free(pair *q)
+{
+    peer_free(&q->s);
+    peer_free(&q->c);
+    slim_tls_ctx_free(q->sc);
+    slim_tls_ctx_free(q->cc);
+}
+
+/* ---- handshake ---- */
+
+static void expect_works(const slim_tls_config *s, const slim_tls_config *c, const char *name)
+{
+    pair q = pair_of(s, c, name, 0);
+
+    cr_assert(slim_tls_established(q.s.t) && slim_tls_established(q.c.t), "%s / %s", slim_tls_why(q.s.t), slim_tls_why(q.c.t));
+    expect_talk(&q.c, &q.s);
+    cr_assert_str_empty(slim_tls_why(q.s.t));
+    cr_assert_str_empty(slim_tls_why(q.c.t));
+    pair_free(&q);
+}
+
+/* The client refuses the server. */
+static void expect_refused(const slim_tls_config *s, const slim_tls_config *c, const char *name, const char *why)
+{
+    pair q = pair_of(s, c, name, 0);
+
+    expect_why(&q.c, SLIM_E_PROTOCOL, why);
+    cr_assert_not(slim_tls_established(q.c.t));
+    cr_assert_not(slim_tls_established(q.s.t));
+    expect_why(&q.s, SLIM_E_PROTOCOL, "alert"); /* it was told */
+    pair_free(&q);
+}
+
+Test(tls, each_version_speaks_with_itself)
+{
+    static const char *names[] = {"TLSv1.2", "TLSv1.3"};
+
+    for (int version = 12; version <= 13; version++) {
+        pair q = pair_up(version);
+
+        cr_assert_str_eq(slim_tls_version(q.s.t), names[version - 12]);
+        cr_assert_str_eq(slim_tls_version(q.c.t), names[version - 12]);
+        expect_talk(&q.c, &q.s);
+        pair_free(&q);
+    }
+}
+
+Test(tls, exactly_one_version_is_spoken)
+{
+    for (int version = 12; version <= 13; version++) {
+        slim_tls_config s = server_config(version), c = client_config(25 - version);
+        pair q = pair_of(&s, &c, "hub.example", 0);
+
+        expect_why(&q.s, SLIM_E_PROTOCOL, "TLS handshake failed: unsupported protocol");
+        expect_why(&q.c, SLIM_E_PROTOCOL, "TLS handshake failed: tlsv1 alert protocol version");
+        pair_free(&q);
+    }
+}
+
+Test(tls, nothing_is_sealed_before_the_handshake)
+{
+    slim_tls_config s = server_config(13);
+    slim_tls_ctx *ctx = server_ctx(&s);
+    slim_tls *t = slim_tls_accept(ctx);
+    slim_bytes part = slim_bytes_of("x", 1);
+
+    cr_assert_eq(slim_tls_write(t, &part, 1), SLIM_E_AGAIN);
+    cr_assert_not(slim_tls_established(t));
+    slim_tls_shutdown(t);
+    cr_assert_eq(slim_tls_pending(t), 0);
+    slim_tls_free(t);
+    slim_tls_ctx_free(ctx);
+    slim_tls_free(NULL);
+    slim_tls_ctx_free(NULL);
+}
+
+Test(tls, handshake_byte_by_byte)
+{
+    for (int version = 12; version <= 13; version++) {
+        slim_tls_config s = server_config(version), c = client_config(version);
+        pair q = pair_of(&s, &c, "hub.example", 1);
+
+        cr_assert(slim_tls_established(q.s.t) && slim_tls_established(q.c.t));
+        say(&q.c, "byte by byte", 12);
+        move(&q.c, &q.s, 1);
+        expect_rx(&q.s, "byte by byte", 12);
+        pair_free(&q);
+    }
+}
+
+/* ---- who is who ---- */
+
+Test(tls, names_and_addresses)
+{
+    static const char *good[] = {"hub.example", "HUB.example", "a.wild.example", "127.0.0.1", "::1"};
+    static const struct {
+        const char *name, *why;
+    } bad[] = {
+        {"other.example", "the peer's certificate was refused: hostname mismatch"},
+        {"a.b.wild.example", "hostname mismatch"},
+        {"node", "hostname mismatch"}, /* the common name is no host name */
+        {"127.0.0.2", "the peer's certificate was refused: IP address mismatch"},
+        {"::2", "IP address mismatch"},
+    };
+    slim_tls_config s = server_config(13), c = client_config(13);
+
+    for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
+        expect_works(&s, &c, good[i]);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+        expect_refused(&s, &c, bad[i].name, bad[i].why);
+}
+
+Test(tls, a_certificate_without_names_fits_none)
+{
+    test_cert x = test_cert_make(&(test_cert_spec){.subject = "hub.example", .issuer = &p.root});
+    char *pem = test_cert_pem(&x), *key = test_key_pem(&x, true, NULL);
+    slim_tls_config s = {.cert = text(pem), .key = text(key), .version = 13, .where = "w"}, c = client_config(13);
+
+    expect_refused(&s, &c, "hub.example", "hostname mismatch");
+    test_cert_free(&x);
+    free(pem);
+    free(key);
+}
+
+Test(tls, expired_and_not_yet_valid)
+{
+    static const struct {
+        long from, to;
+        const char *why;
+    } spans[] = {{-7200, -3600, "certificate has expired"}, {3600, 7200, "certificate is not yet valid"}};
+
+    for (int i = 0; i < 2; i++) {
+        test_cert x = test_cert_make(&(test_cert_spec){
+            .subject = "old", .names = "DNS:hub.example", .issuer = &p.root, .from_s = spans[i].from, .to_s = spans[i].to});
+        char *pem = test_cert_pem(&x), *key = test_key_pem(&x, true, NULL);
+        slim_tls_config s = {.cert = text(pem), .key = text(key), .version = 13, .where = "w"}, c = client_config(13);
+
+        expect_refused(&s, &c, "hub.example", spans[i].why);
+        c.skip_verify = true;
+        expect_works(&s, &c, "hub.example");
+        test_cert_free(&x);
+        free(pem);
+        free(key);
+    }
+}
+
+Test(tls, unknown_authority)
+{
+    slim_tls_config s = server_config(13), c = {.ca = text(p.stranger_pem), .version = 13, .where = "w"};
+
+    expect_refused(&s, &c, "hub.example", "the peer's certificate was refused: unable to get local issuer certificate");
+    c.ca = text(NULL);
+    expect_refused(&s, &c, "hub.example", "unable to get local issuer certificate");
+    c.system_roots = true;
+    expect_refused(&s, &c, "hub.example", "unable to get local issuer certificate");
+    c.skip_verify = true;
+    expect_works(&s, &c, "hub.example");
+    expect_works(&s, &c, "any.example");
+    expect_works(&s, &c, "10.9.8.7");
+}
+
+Test(tls, what_was_not_checked_is_no_reason_later)
+{
+    slim_tls_config s = server_config(13), c = {.skip_verify = true, .version = 13, .where = "w"};
+    pair q = pair_of(&s, &c, "any.example", 0);
+    uint8_t wire[64];
+    size_t n;
+
+    cr_assert(slim_tls_established(q.c.t));
+    say(&q.s, "x", 1);
+    n = slim_tls_pull(q.s.t, wire, sizeof(wire));
+    wire[n - 1] ^= 1;
+    take(&q.c, wire, n);
+    expect_why(&q.c, SLIM_E_PROTOCOL, "TLS failed: decryption failed or bad record mac");
+    pair_free(&q);
+}
+
+Test(tls, mutual)
+{
+    for (int version = 12; version <= 13; version++) {
+        slim_tls_config s = server_config(version), c = client_config(version);
+        pair q;
+
+        s.ca = text(p.root_pem);
+        c.cert = text(p.client_pem);
+        c.key = text(p.client_key);
+        expect_works(&s, &c, "hub.example");
+
+        c.cert = text(p.alien_pem);
+        c.key = text(p.alien_key);
+        q = pair_of(&s, &c, "hub.example", 0);
+        expect_why(&q.s, SLIM_E_PROTOCOL,
+                   "TLS handshake failed: the peer's certificate was refused: unable to get local issuer certificate");
+        expect_why(&q.c, SLIM_E_PROTOCOL, "alert unknown ca");
+        cr_assert_not(slim_tls_established(q.s.t));
+        pair_free(&q);
+
+        c.cert = c.key = text(NULL);
+        q = pair_of(&s, &c, "hub.example", 0);
+        expect_why(&q.s, SLIM_E_PROTOCOL, "TLS handshake failed: peer did not return a certificate");
+        expect_why(&q.c, SLIM_E_PROTOCOL, version == 13 ? "alert certificate required" : "alert handshake failure");
+        pair_free(&q);
+
+        /* A server that asks for none is not disturbed by a client that has one. */
+        s.ca = text(NULL);
+        c.cert = text(p.alien_pem);
+        c.key = text(p.alien_key);
+        expect_works(&s, &c, "hub.example");
+    }
+}
+
+Test(tls, kinds_and_forms_of_keys)
+{
+    static const char *kinds[] = {"EC", "RSA", "ED25519"};
+
+    for (int i = 0; i < 3; i++) {
+        test_cert x =
+            test_cert_make(&(test_cert_spec){.subject = "k", .names = "DNS:hub.example", .issuer = &p.root, .kind = kinds[i]});
+        char *pem = test_cert_pem(&x);
+
+        for (int pkcs8 = 0; pkcs8 < 2; pkcs8++) {
+            char *key;
+
+            if (!pkcs8 && i == 2) /* has one form only */
+                continue;
+            key = test_key_pem(&x, pkcs8, NULL);
+            for (int version = 12; version <= 13; version++) {
+                slim_tls_config s = {.cert = text(pem), .key = text(key), .version = version, .where = "w"},
+                                c = client_config(version);
+
+                expect_works(&s, &c, "hub.example");
+            }
+            free(key);
+        }
+        test_cert_free(&x);
+        free(pem);
+    }
+}
+
+Test(tls, chains)
+{
+    test_cert middle = test_cert_make(&(test_cert_spec){.subject = "middle", .issuer = &p.root, .authority = true});
+    test_cert leaf = test_cert_make(&(test_cert_spec){.subject = "leaf", .names = "DNS:hub.example", .issuer = &middle});
+    char *alone = test_cert_pem(&leaf), *middle_pem = test_cert_pem(&middle), *key = test_key_pem(&leaf, true, NULL);
+    char *chain = test_text_join(test_cert_pem(&leaf), test_cert_pem(&middle));
+    char *two = test_text_join(test_cert_pem(&p.stranger), test_cert_pem(&p.root));
+    slim_tls_config s = {.cert = {test_temp_file("chain.pem", chain, strlen(chain)), NULL},
+                         .key = {test_temp_file("key.pem", key, strlen(key)), NULL},
+                         .version = 13,
+                         .where = "w"};
+    slim_tls_config c = client_config(13);
+
+    expect_works(&s, &c, "hub.example");
+    c.ca = (slim_pem){test_temp_file("roots.pem", two, strlen(two)), NULL};
+    expect_works(&s, &c, "hub.example");
+
+    s.cert = text(alone);
+    expect_refused(&s, &c, "hub.example", "unable to get local issuer certificate");
+    /* Whoever is named as an authority is one, root or not. */
+    c.ca = text(middle_pem);
+    expect_works(&s, &c, "hub.example");
+    test_cert_free(&middle);
+    test_cert_free(&leaf);
+    free(alone);
+    free(middle_pem);
+    free(key);
+    free(chain);
+    free(two);
+}
+
+/* ---- OpenSSL itself as the other end ---- */
+
+static SSL_CTX *raw_ctx(int version)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+    int v = version == 12 ? TLS1_2_VERSION : TLS1_3_VERSION;
+
+    cr_assert_not_null(ctx);
+    SSL_CTX_set_min_proto_version(ctx, v);
+    SSL_CTX_set_max_proto_version(ctx, v);
+    return ctx;
+}
+
+typedef struct mixed {
+    slim_tls_ctx *ctx;
+    SSL_CTX *raw;
+    peer t, r;
+} mixed;
+
+/* alpn: in the form of the wire; NULL: not offered. */
+static mixed slim_server_up(int version, const char *alpn)
+{
+    slim_tls_config cfg = server_config(version);
+    mixed m = {.ctx = server_ctx(&cfg), .raw = raw_ctx(version)};
+
+    m.t = slim_peer(slim_tls_accept(m.ctx));
+    m.r = raw_peer(m.raw, false);
+    if (alpn != NULL)
+        cr_assert_eq(SSL_set_alpn_protos(m.r.raw, (const unsigned char *)alpn, (unsigned)strlen(alpn)), 0);
+    settle(&m.r, &m.t, 0);
+    cr_assert(slim_tls_established(m.t.t), "%s", slim_tls_why(m.t.t));
+    cr_assert(SSL_is_init_finished(m.r.raw));
+    return m;
+}
+
+static const char *offered; /* to the raw server, or the name the client sent */
+
+static int note_name(SSL *ssl, int *alert, void *arg)
+{
+    static char name[64];
+    const char *sent = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+
+    snprintf(name, sizeof(name), "%s", sent != NULL ? sent : "(none)");
+    offered = name;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static int select_nothing(SSL *ssl, const unsigned char **out, unsigned char *out_n, const unsigned char *in, unsigned in_n,
+                          void *arg)
+{
+    cr_assert_eq(in_n, 3);
+    cr_assert_arr_eq(in, "\2h2", 3);
+    (*(int *)arg)++;
+    return SSL_TLSEXT_ERR_NOACK;
+}
+
+static mixed slim_client_up(int version, const char *name, int *alpn_seen)
+{
+    slim_tls_config cfg = client_config(version);
+    mixed m = {.ctx = client_ctx(&cfg), .raw = raw_ctx(version)};
+
+    cr_assert_eq(SSL_CTX_use_certificate(m.raw, p.server.x), 1);
+    cr_assert_eq(SSL_CTX_use_PrivateKey(m.raw, p.server.key), 1);
+    SSL_CTX_set_tlsext_servername_callback(m.raw, note_name);
+    SSL_CTX_set_alpn_select_cb(m.raw, select_nothing, alpn_seen);
+    m.t = slim_peer(slim_tls_connect(m.ctx, name));
+    m.r = raw_peer(m.raw, true);
+    settle(&m.t, &m.r, 0);
+    cr_assert(slim_tls_established(m.t.t), "%s", slim_tls_why(m.t.t));
+    return m;
+}
+
+static void mixed_free(mixed *m)
+{
+    peer_free(&m->t);
+    peer_free(&m->r);
+    slim_tls_ctx_free(m->ctx);
+    SSL_CTX_free(m->raw);
+}
+
+Test(tls, server_selects_h2_or_nothing)
+{
+    static const struct {
+        const char *offer;
+        unsigned n;
+    } cases[] = {{"\2h2", 2}, {"\x8http/1.1\2h2", 2}, {"\x8http/1.1", 0}, {"\3h2c", 0}, {NULL, 0}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        mixed m = slim_server_up(12 + (int)(i % 2), cases[i].offer);
+        const unsigned char *got;
+        unsigned n;
+
+        SSL_get0_alpn_selected(m.r.raw, &got, &n);
+        cr_assert_eq(n, cases[i].n, "case %zu", i);
+        if (n > 0)
+            cr_assert_arr_eq(got, "h2", 2);
+        expect_talk(&m.r, &m.t);
+        mixed_free(&m);
+    }
+}
+
+Test(tls, client_offers_h2_and_its_server_name)
+{
+    static const char *names[][2] = {{"hub.example", "hub.example"}, {"127.0.0.1", "(none)"}, {"::1", "(none)"}};
+
+    for (int i = 0; i < 3; i++) {
+        int seen = 0;
+        mixed m = slim_client_up(13, names[i][0], &seen);
+
+        cr_assert_eq(seen, 1);
+        cr_assert_str_eq(offered, names[i][1]);
+        expect_talk(&m.t, &m.r); /* whose server selected nothing, as upstream's */
+        mixed_free(&m);
+    }
+}
+
+Test(tls, nothing_is_left_for_resuming)
+{
+    for (int version = 12; version <= 13; version++) {
+        mixed m = slim_server_up(version, "\2h2");
+        SSL_SESSION *s;
+
+        say(&m.t, "x", 1);
+        settle(&m.t, &m.r, 0);
+        s = SSL_get1_session(m.r.raw);
+        cr_assert_not(SSL_SESSION_has_ticket(s));
+        SSL_SESSION_free(s);
+        mixed_free(&m);
+    }
+}
+
+Test(tls, new_keys_from_the_peer)
+{
+    for (int update = SSL_KEY_UPDATE_NOT_REQUESTED; update <= SSL_KEY_UPDATE_REQUESTED; update++) {
+        mixed m = slim_server_up(13, "\2h2");
+
+        for (int i = 0; i < 3; i++) {
+            cr_assert_eq(SSL_key_update(m.r.raw, update), 1);
+            cr_assert_eq(SSL_do_handshake(m.r.raw), 1);
+            expect_talk(&m.r, &m.t);
+        }
+        mixed_free(&m);
+    }
+}
+
+/* The peer asks again and again for a new handshake and takes none of the answers. */
+Test(tls, renegotiation_is_refused)
+{
+    for (int server = 0; server < 2; server++) {
+        int seen = 0;
+        mixed m = server ? slim_server_up(12, "\2h2") : slim_client_up(12, "hub.example", &seen);
+
+        cr_assert_eq(SSL_renegotiate(m.r.raw), 1);
+        SSL_do_handshake(m.r.raw);
+        move(&m.r, &m.t, 0);
+        expect_why(&m.t, SLIM_E_PROTOCOL, "TLS failed: the peer asks for a new handshake");
+        cr_assert_gt(slim_tls_pending(m.t.t), 0);
+        cr_assert_eq(slim_tls_write(m.t.t, &(slim_bytes){(const uint8_t *)"x", 1}, 1), SLIM_E_PROTOCOL);
+        mixed_free(&m);
+    }
+}
+
+/* ---- bytes ---- */
+
+/* The fed bytes are needed until read asks for more: in one piece, read in small portions. */
+Test(tls, fed_bytes_are_read_in_place)
+{
+    pair q = pair_up(13);
+    uint8_t *wire, *cipher, out[7];
+    size_t total = 0, n, got, records = 5;
+
+    for (size_t i = 0; i < records; i++)
+        say(&q.c, "twelve bytes", 12);
+    n = slim_tls_pending(q.c.t);
+    wire = malloc(n);
+    cr_assert_eq(slim_tls_pull(q.c.t, wire, n), n);
+    cipher = malloc(n);
+    memcpy(cipher, wire, n);
+    slim_tls_feed(q.s.t, slim_bytes_of(cipher, n));
+    do {
+        cr_assert_eq(slim_tls_read(q.s.t, out, sizeof(out), &got), SLIM_OK);
+        cr_assert_arr_eq(out, "twelve bytestwelve bytes" + total % 12, got);
+        total += got;
+        if (total < records * 12)
+            cr_assert_gt(got, 0);
+    } while (got > 0);
+    cr_assert_eq(total, records * 12);
+    memset(cipher, 0xaa, n); /* read said that it is done with them */
+    cr_assert_eq(slim_tls_read(q.s.t, out, sizeof(out), &got), SLIM_OK);
+    cr_assert_eq(got, 0);
+    free(cipher);
+    free(wire);
+    expect_talk(&q.c, &q.s);
+    pair_free(&q);
+}
+
+Test(tls, a_megabyte_in_random_pieces)
+{
+    uint64_t seed = test_seed();
+    size_t total = 1 << 20;
+    uint8_t *data = malloc(total);
+
+    for (size_t i = 0; i < total; i++)
+        data[i] = (uint8_t)test_rand(&seed);
+    for (int version = 12; version <= 13; version++) {
+        pair q = pair_up(version);
+
+        for (size_t at = 0; at < total;) {
+            slim_bytes parts[9];
+            size_t n_parts = test_rand(&seed) % 10;
+
+            for (size_t i = 0; i < n_parts; i++) {
+                size_t limit = 1u << test_rand(&seed) % 17, n = test_rand(&seed) % limit;
+
+                if (n > total - at)
+                    n = total - at;
+                parts[i] = slim_bytes_of(data + at, n);
+                at += n;
+            }
+            cr_assert_eq(slim_tls_write(q.c.t, parts, n_parts), SLIM_OK);
+            if (test_rand(&seed) % 3 == 0)
+                move(&q.c, &q.s, 1 + test_rand(&seed) % 20000);
+        }
+        move(&q.c, &q.s, 1 + test_rand(&seed) % 20000);
+        expect_rx(&q.s, data, total);
+        pair_free(&q);
+    }
+    free(data);
+}
+
+/* Counts the records in n bytes of the wire. */
+static size_t records_in(const uint8_t *wire, size_t n)
+{
+    size_t records = 0, at = 0;
+
+    while (at < n) {
+        cr_assert_leq(at + 5, n);
+        cr_assert_eq(wire[at], 23, "not application data");
+        at += 5 + (size_t)(wire[at + 3] << 8 | wire[at + 4]);
+        records++;
+    }
+    cr_assert_eq(at, n);
+    return records;
+}
+
+Test(tls, small_pieces_become_full_records)
+{
+    enum { N = 4096, PIECE = 37 }; /* 151552 bytes: nine full records and a rest */
+    static uint8_t data[N * PIECE];
+    static slim_bytes parts[N];
+    slim_bytes mixed_parts[] = {{data, 100}, {data + 100, 40000}, {data + 40100, 16384}, {data + 56484, 2}};
+    pair q = pair_up(13);
+    size_t before = q.c.wire_n;
+
+    for (size_t i = 0; i < sizeof(data); i++)
+        data[i] = (uint8_t)(i * 7 + i / 251);
+    for (size_t i = 0; i < N; i++)
+        parts[i] = slim_bytes_of(data + i * PIECE, PIECE);
+    cr_assert_eq(slim_tls_write(q.c.t, parts, N), SLIM_OK);
+    move(&q.c, &q.s, 0);
+    expect_rx(&q.s, data, sizeof(data));
+    cr_assert_eq(records_in(q.c.wire + before, q.c.wire_n - before), (sizeof(data) + 16383) / 16384);
+
+    before = q.c.wire_n;
+    cr_assert_eq(slim_tls_write(q.c.t, mixed_parts, 4), SLIM_OK);
+    move(&q.c, &q.s, 0);
+    expect_rx(&q.s, data, 56486);
+    cr_assert_eq(records_in(q.c.wire + before, q.c.wire_n - before), (56486 + 16383) / 16384);
+
+    cr_assert_eq(slim_tls_write(q.c.t, NULL, 0), SLIM_OK);
+    cr_assert_eq(slim_tls_write(q.c.t, &(slim_bytes){data, 0}, 1), SLIM_OK);
+    cr_assert_eq(slim_tls_pending(q.c.t), 0);
+    pair_free(&q);
+}
+
+Test(tls, output_is_pulled_in_any_portions)
+{
+    static uint8_t data[100000], wire[120000];
+    uint64_t seed = test_seed();
+    slim_bytes part = slim_bytes_of(data, 10000);
+    pair q = pair_up(13);
+    size_t n = 0;
+
+    for (size_t i = 0; i < sizeof(data); i++)
+        data[i] = (uint8_t)test_rand(&seed);
+    for (int i = 0; i < 10; i++) { /* writes and pulls take turns, so that what is left over moves about */
+        part.p = data + i * 10000;
+        cr_assert_eq(slim_tls_write(q.c.t, &part, 1), SLIM_OK);
+        n += slim_tls_pull(q.c.t, wire + n, test_rand(&seed) % 12000);
+        cr_assert_eq(slim_tls_pull(q.c.t, wire, 0), 0);
+    }
+    while (slim_tls_pending(q.c.t) > 0)
+        n += slim_tls_pull(q.c.t, wire + n, 1 + test_rand(&seed) % 5000);
+    take(&q.s, wire, n);
+    expect_rx(&q.s, data, sizeof(data));
+    pair_free(&q);
+}
+
+/* ---- the end ---- */
+
+Test(tls, close_notify)
+{
+    for (int version = 12; version <= 13; version++) {
+        pair q = pair_up(version);
+
+        say(&q.c, "last words", 10);
+        slim_tls_shutdown(q.c.t);
+        slim_tls_shutdown(q.c.t);
+        move(&q.c, &q.s, 0);
+        expect_rx(&q.s, "last words", 10);
+        cr_assert_eq(q.s.e, SLIM_E_CLOSED);
+        cr_assert_str_empty(slim_tls_why(q.s.t));
+        take(&q.s, NULL, 0);
+        cr_assert_eq(q.s.e, SLIM_E_CLOSED);
+        /* The other direction stands until its own end. */
+        say(&q.s, "answer", 6);
+        slim_tls_shutdown(q.s.t);
+        move(&q.s, &q.c, 0);
+        expect_rx(&q.c, "answer", 6);
+        cr_assert_eq(q.c.e, SLIM_E_CLOSED);
+        pair_free(&q);
+    }
+}
+
+Test(tls, silence_is_no_end)
+{
+    pair q = pair_up(13);
+
+    say(&q.c, "so long", 7);
+    move(&q.c, &q.s, 0);
+    expect_rx(&q.s, "so long", 7);
+    take(&q.s, NULL, 0);
+    cr_assert_eq(q.s.e, SLIM_OK); /* an end of stream here is the socket's matter: no close_notify has come */
+    pair_free(&q);
+}
+
+static void expect_first_bytes(const void *bytes, size_t n, const char *why)
+{
+    slim_tls_config cfg = server_config(13);
+    slim_tls_ctx *ctx = server_ctx(&cfg);
+    peer s = slim_peer(slim_tls_accept(ctx));
+    size_t got;
+
+    take(&s, bytes, n);
+    expect_why(&s, SLIM_E_PROTOCOL, why);
+    cr_assert_not(slim_tls_established(s.t));
+    /* It stays so. */
+    slim_tls_feed(s.t, slim_bytes_of(bytes, n));
+    cr_assert_eq(slim_tls_read(s.t, (uint8_t[8]){0}, 8, &got), SLIM_E_PROTOCOL);
+    cr_assert_eq(got, 0);
+    peer_free(&s);
+    slim_tls_ctx_free(ctx);
+}
+
+Test(tls, peers_that_speak_something_else)
+{
+    static const char get[] = "GET / HTTP/1.1\r\nHost: hub\r\n\r\n",
+                      preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
+    static const char nonsense[] = "TLS handshake failed: the peer does not speak TLS";
+    static const uint8_t zeros[64], alert[] = {21, 3, 3, 0, 2, 2, 40}, long_record[] = {22, 3, 1, 0xff, 0xff, 0, 0};
+    static const uint8_t server_settings[] = {0, 0, 18, 4, 0, 0, 0, 0, 0, 0, 4, 0, 16, 0, 0};
+    slim_tls_config cfg = client_config(13);
+    slim_tls_ctx *ctx = client_ctx(&cfg);
+    peer c = slim_peer(slim_tls_connect(ctx, "hub.example"));
+
+    expect_first_bytes(get, sizeof(get) - 1, nonsense);
+    expect_first_bytes("POST / HTTP/1.1\r\n\r\n", 19, nonsense);
+    expect_first_bytes("CONNECT a:1 HTTP/1.1\r\n\r\n", 24, nonsense);
+    expect_first_bytes(preface, sizeof(preface) - 1, nonsense);
+    expect_first_bytes(zeros, sizeof(zeros), nonsense);
+    expect_first_bytes(alert, sizeof(alert), "TLS handshake failed: ");
+    expect_first_bytes(long_record, sizeof(long_record), "TLS handshake failed: ");
+
+    take(&c, NULL, 0);
+    take(&c, server_settings, sizeof(server_settings)); /* of a server without TLS */
+    expect_why(&c, SLIM_E_PROTOCOL, nonsense);
+    peer_free(&c);
+    slim_tls_ctx_free(ctx);
+}
+
+Test(tls, garbage)
+{
+    uint64_t seed = test_seed();
+    slim_tls_config cfg = server_config(13);
+    slim_tls_ctx *ctx = server_ctx(&cfg);
+
+    for (int i = 0; i < 300; i++) {
+        peer s = slim_peer(slim_tls_accept(ctx));
+        uint8_t junk[400];
+        size_t n = sizeof(junk);
+
+        for (size_t k = 0; k < n; k++)
+            junk[k] = (uint8_t)test_rand(&seed);
+        if (i % 2 != 0) /* a record it might be */
+            memcpy(junk, (uint8_t[]){22, 3, 1, 1, 0, 1, 0, 0, 252, 3, 3}, 11);
+        take(&s, junk, n);
+        cr_assert_not(slim_tls_established(s.t));
+        if (s.e == SLIM_OK) /* waits for the rest of a long record */
+            cr_assert_eq(slim_tls_pending(s.t), 0);
+        else
+            expect_why(&s, SLIM_E_PROTOCOL, "TLS handshake failed: ");
+        peer_free(&s);
+    }
+    slim_tls_ctx_free(ctx);
+}
+
+Test(tls, a_flipped_bit_anywhere_ends_it)
+{
+    for (size_t bit = 0; bit < 8 * 29; bit += 5) {
+        pair q = pair_up(13);
+        size_t from = q.c.wire_n, n;
+        uint8_t wire[64];
+
+        say(&q.c, "flip me", 7);
+        n = slim_tls_pull(q.c.t, wire, sizeof(wire));
+        cr_assert_lt(bit / 8, n);
+        wire[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        take(&q.s, wire, n);
+        cr_assert_eq(q.s.rx_n, 0);
+        if (q.s.e != SLIM_OK) { /* a longer record is waited for */
+            expect_why(&q.s, SLIM_E_PROTOCOL, "TLS failed: ");
+            cr_assert_null(strstr(slim_tls_why(q.s.t), "does not speak TLS"));
+        } else {
+            cr_assert(bit / 8 == 3 || bit / 8 == 4);
+        }
+        cr_assert_eq(from, q.c.wire_n);
+        pair_free(&q);
+    }
+}
+
+/* OpenSSL keeps errors per thread: one connection's must not become another's. */
+Test(tls, errors_of_one_are_none_of_another)
+{
+    pair q = pair_up(13);
+
+    ERR_raise(ERR_LIB_SSL, SSL_R_WRONG_VERSION_NUMBER);
+    take(&q.s, NULL, 0);
+    cr_assert_eq(q.s.e, SLIM_OK);
+    ERR_raise(ERR_LIB_SSL, SSL_R_WRONG_VERSION_NUMBER);
+    say(&q.c, "x", 1);
+    move(&q.c, &q.s, 0);
+    expect_rx(&q.s, "x", 1);
+    expect_first_bytes("GET / HTTP/1.1\r\n\r\n", 18, "does not speak TLS");
+    cr_assert_eq(ERR_peek_error(), 0);
+    expect_talk(&q.c, &q.s);
+    ERR_raise(ERR_LIB_SSL, SSL_R_WRONG_VERSION_NUMBER);
+    slim_tls_shutdown(q.c.t);
+    move(&q.c, &q.s, 0);
+    cr_assert_eq(q.s.e, SLIM_E_CLOSED);
+    pair_free(&q);
+}
+
+/* ---- what the contexts say ---- */
+
+static void expect_config(bool server, const slim_tls_config *cfg, const char *why)
+{
+    slim_tls_ctx *c = NULL;
+    char text_[400] = "";
+
+    cr_assert_eq((server ? slim_tls_server_new : slim_tls_client_new)(cfg, &c, text_, sizeof(text_)), SLIM_E_CONFIG,
+                 "not refused: %s", why);
+    cr_assert_null(c);
+    cr_assert_str_eq(text_, why, "\"%s\" instead of \"%s\"", text_, why);
+    cr_assert_eq(ERR_peek_error(), 0);
+}
+
+Test(tls, identities_that_are_not_whole)
+{
+    slim_tls_config s = {.version = 13, .where = "config.yaml:12: tls"}, c = s;
+
+    expect_config(true, &s,
+                  "config.yaml:12: tls.source.cert: a server needs a certificate and a key: give `source` with type file or pem, "
+                  "or set `insecure: true`");
+    s.cert = c.cert = text(p.server_pem);
+    expect_config(true, &s, "config.yaml:12: tls.source.key: a certificate is there, its private key is missing");
+    expect_config(false, &c, "config.yaml:12: tls.source.key: a certificate is there, its private key is missing");
+    s.cert = c.cert = text(NULL);
+    s.key = c.key = text(p.server_key);
+    expect_config(true, &s, "config.yaml:12: tls.source.cert: a private key is there, its certificate is missing");
+    expect_config(false, &c, "config.yaml:12: tls.source.cert: a private key is there, its certificate is missing");
+}
+
+/* Each bad source in each of its places. */
+static void expect_bad_files(const char *path, const char *what, bool named)
+{
+    slim_tls_config good = server_config(13), cfg;
+    char why[400];
+    static const char *keys[] = {"source.cert", "source.key", "client_ca", "ca_source"};
+
+    for (int i = 0; i < 4; i++) {
+        slim_pem *at[] = {&cfg.cert, &cfg.key, &cfg.ca, &cfg.ca};
+
+        cfg = good;
+        *at[i] = (slim_pem){path, NULL};
+        if (named)
+            snprintf(why, sizeof(why), "w.%s: \"%s\": %s", keys[i], path, what);
+        else
+            snprintf(why, sizeof(why), "w.%s: cannot read \"%s\": %s", keys[i], path, what);
+        expect_config(i < 3, &cfg, why);
+    }
+}
+
+Test(tls, files_that_cannot_be_used)
+{
+    static char huge[(1 << 20) + 10];
+
+    memset(huge, '\n', sizeof(huge));
+    expect_bad_files("/nonexistent/x.pem", "No such file or directory", false);
+    expect_bad_files(test_temp_dir(), "Is a directory", false);
+    expect_bad_files(test_temp_file("huge.pem", huge, sizeof(huge)), "larger than 1 MiB, which no certificate chain or key is",
+                     true);
+}
+
+/* source.cert, source.key, client_ca and ca_source given as text. */
+static void expect_bad_text(const char *pem, const char *cert, const char *key, const char *ca)
+{
+    slim_tls_config good = server_config(13), cfg = good;
+    char why[400];
+
+    cfg.cert = text(pem);
+    snprintf(why, sizeof(why), "w.source.cert: %s", cert);
+    expect_config(true, &cfg, why);
+    cfg = good;
+    cfg.key = text(pem);
+    snprintf(why, sizeof(why), "w.source.key: %s", key);
+    expect_config(true, &cfg, why);
+    cfg = good;
+    cfg.ca = text(pem);
+    snprintf(why, sizeof(why), "w.client_ca: %s", ca);
+    expect_config(true, &cfg, why);
+    snprintf(why, sizeof(why), "w.ca_source: %s", ca);
+    expect_config(false, &cfg, why);
+}
+
+Test(tls, texts_that_are_no_pem)
+{
+    static const char *no_cert = "no certificate in PEM form in it", *no_key = "no private key in PEM form in it";
+
+    expect_bad_text("", no_cert, no_key, no_cert);
+    expect_bad_text("hello\n", no_cert, no_key, no_cert);
+    expect_bad_text("\xff\xfe\x01", no_cert, no_key, no_cert);
+    expect_bad_text("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", no_cert, no_key, no_cert);
+}
+
+/* The form of PEM around something else than it says. */
+static char *pem_around(const char *name, const char *body)
+{
+    char *out = malloc(strlen(body) + 2 * strlen(name) + 64);
+
+    sprintf(out, "-----BEGIN %s-----\n%s\n-----END %s-----\n", name, body, name);
+    return out;
+}
+
+Test(tls, damaged_certificates)
+{
+    static const char *bodies[] = {"AAAA", "!!!!", "MIIB"};
+    char *cut = strdup(p.root_pem);
+    slim_tls_config s = server_config(13), c = client_config(13);
+
+    for (int i = 0; i < 3; i++) {
+        char *bad = pem_around("CERTIFICATE", bodies[i]), *behind = test_text_join(strdup(p.server_pem), strdup(bad));
+
+        s.cert = text(bad);
+        expect_config(true, &s, "w.source.cert: the certificate is damaged");
+        s.cert = text(behind);
+        expect_config(true, &s, "w.source.cert: a certificate of the chain is damaged");
+        s.cert = text(p.server_pem);
+        s.ca = c.ca = text(behind);
+        expect_config(true, &s, "w.client_ca: a certificate in it is damaged");
+        expect_config(false, &c, "w.ca_source: a certificate in it is damaged");
+        s.ca = text(NULL);
+        free(bad);
+        free(behind);
+    }
+    cut[strlen(cut) / 2] = '\0'; /* half a file */
+    c.ca = s.cert = text(cut);
+    expect_config(false, &c, "w.ca_source: a certificate in it is damaged");
+    expect_config(true, &s, "w.source.cert: the certificate is damaged");
+    free(cut);
+}
+
+Test(tls, damaged_keys)
+{
+    static const char *names[] = {"PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"};
+    char *cut = strdup(p.server_key), why[300];
+    slim_tls_config s = server_config(13);
+
+    for (int i = 0; i < 3; i++) {
+        char *bad = pem_around(names[i], "AAAA");
+
+        s.key = text(bad);
+        expect_config(true, &s, "w.source.key: the private key is damaged or of an unknown kind");
+        s.key.file = test_temp_file("bad.pem", bad, strlen(bad));
+        snprintf(why, sizeof(why), "w.source.key: \"%s\": the private key is damaged or of an unknown kind", s.key.file);
+        expect_config(true, &s, why);
+        free(bad);
+    }
+    cut[strlen(cut) / 2] = '\0';
+    s.key = text(cut);
+    expect_config(true, &s, "w.source.key: the private key is damaged or of an unknown kind");
+    free(cut);
+}
+
+/* Of the same kind as the certificate's own and of another. */
+Test(tls, keys_of_other_certificates)
+{
+    static const char *kinds[] = {"EC", "RSA", "ED25519"};
+
+    for (int i = 0; i < 3; i++) {
+        test_cert x = test_cert_make(&(test_cert_spec){.subject = "x", .kind = kinds[i]});
+        char *key = test_key_pem(&x, true, NULL);
+        slim_tls_config cfg = server_config(13);
+
+        cfg.key = text(key);
+        expect_config(true, &cfg, "w.source.key: the private key does not belong to the certificate of source.cert");
+        expect_config(false, &cfg, "w.source.key: the private key does not belong to the certificate of source.cert");
+        test_cert_free(&x);
+        free(key);
+    }
+}
+
+/* A prompt would wait for a terminal; there is none here, and the tests' time would run out. */
+Test(tls, keys_with_a_passphrase)
+{
+    for (int pkcs8 = 0; pkcs8 < 2; pkcs8++) {
+        char *key = test_key_pem(&p.server, pkcs8, "sesame");
+        slim_tls_config cfg = server_config(13);
+
+        cfg.key = text(key);
+        expect_config(true, &cfg, "w.source.key: the private key is protected by a passphrase; store it without one");
+        free(key);
+    }
+}
+
+Test(tls, one_file_for_both)
+{
+    char *both = test_text_join(strdup(p.server_key), strdup(p.server_pem));
+    const char *path = test_temp_file("both.pem", both, strlen(both));
+    slim_tls_config s = {.cert = {path, NULL}, .key = {path, NULL}, .version = 13, .where = "w"}, c = client_config(13);
+
+    expect_works(&s, &c, "hub.example");
+    free(both);
+}
+
+Test(tls, a_short_buffer_for_why)
+{
+    slim_tls_config s = {.version = 13, .where = "config.yaml:12: tls"};
+    slim_tls_ctx *c;
+    char why[8];
+
+    cr_assert_eq(slim_tls_server_new(&s, &c, why, sizeof(why)), SLIM_E_CONFIG);
+    cr_assert_str_eq(why, "config.");
+}
