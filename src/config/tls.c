@@ -111,7 +111,7 @@ static slim_err read_reload_interval(cfg_reader *r, const cfg_path *p, const cfg
     };
     static const cfg_table table = {"a reload_interval", fields, COUNT(fields), false};
 
-    return cfg_mapping(r, p, n, &table, NULL);
+    return cfg_mapping(r, p, n, &table, out);
 }
 
 slim_err cfg_read_server_tls(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)

@@ -47,7 +47,10 @@ static void conn_event(slim_io_user *user, const slim_ring_event *ev);
 static void conn_timer(slim_timer *timer, uint64_t now_ns);
 static void conn_send_next(slim_conn *c);
 
-static inline slim_conn *conn_of_timer(slim_timer *t) { return (slim_conn *)((char *)t - offsetof(slim_conn, timer)); }
+static inline slim_conn *conn_of_timer(slim_timer *t)
+{
+    return (slim_conn *)((char *)t - offsetof(slim_conn, timer));
+}
 
 static void conn_mark_dirty(slim_conn *c)
 {
@@ -69,7 +72,10 @@ static void conn_forget_dirty(slim_conn *c)
     c->is_dirty = false;
 }
 
-static void conn_h2_dirty(slim_h2 *h) { conn_mark_dirty(slim_h2_user(h)); }
+static void conn_h2_dirty(slim_h2 *h)
+{
+    conn_mark_dirty(slim_h2_user(h));
+}
 
 void slim_conn_config_ready(slim_conn_config *cfg)
 {
@@ -79,7 +85,7 @@ void slim_conn_config_ready(slim_conn_config *cfg)
 
 static void conn_name_peer(slim_conn *c)
 {
-    struct sockaddr_storage ss;
+    struct sockaddr_storage ss = {.ss_family = AF_UNSPEC};
     socklen_t len = sizeof(ss);
     char host[INET6_ADDRSTRLEN] = "";
 
@@ -173,9 +179,15 @@ static slim_conn *conn_new(slim_io *io, const slim_conn_config *cfg, void *user)
     return c;
 }
 
-static uint64_t conn_age_due(const slim_conn *c) { return c->cfg->max_age_ns == 0 || c->aged ? SLIM_TIMERS_NEVER : c->born_ns + c->cfg->max_age_ns; }
+static uint64_t conn_age_due(const slim_conn *c)
+{
+    return c->cfg->max_age_ns == 0 || c->aged ? SLIM_TIMERS_NEVER : c->born_ns + c->cfg->max_age_ns;
+}
 
-static uint64_t conn_idle_due(const slim_conn *c) { return c->idle ? c->idle_since_ns + c->cfg->setup_timeout_ns : SLIM_TIMERS_NEVER; }
+static uint64_t conn_idle_due(const slim_conn *c)
+{
+    return c->idle ? c->idle_since_ns + c->cfg->setup_timeout_ns : SLIM_TIMERS_NEVER;
+}
 
 static void conn_arm(slim_conn *c)
 {
@@ -183,9 +195,7 @@ static void conn_arm(slim_conn *c)
 
     switch (c->state) {
     case CONN_CONNECTING:
-    case CONN_HANDSHAKE:
-        due = c->born_ns + c->cfg->setup_timeout_ns;
-        break;
+    case CONN_HANDSHAKE: due = c->born_ns + c->cfg->setup_timeout_ns; break;
     case CONN_OPEN:
         if (!slim_h2_alive(c->h2))
             due = c->born_ns + c->cfg->setup_timeout_ns;
@@ -241,8 +251,8 @@ fail:
     return NULL;
 }
 
-slim_conn *slim_conn_connect(slim_io *io, const slim_conn_config *cfg, const struct sockaddr *addr, socklen_t len, const char *server_name,
-                             void *user, const char **why)
+slim_conn *slim_conn_connect(slim_io *io, const slim_conn_config *cfg, const struct sockaddr *addr, socklen_t len,
+                             const char *server_name, void *user, const char **why)
 {
     slim_conn *c = conn_new(io, cfg, user);
 
@@ -264,12 +274,30 @@ fail:
     return NULL;
 }
 
-void *slim_conn_user(const slim_conn *c) { return c->user; }
-void slim_conn_set_user(slim_conn *c, void *user) { c->user = user; }
-slim_h2 *slim_conn_h2(slim_conn *c) { return c->h2; }
-slim_io *slim_conn_io(slim_conn *c) { return c->io; }
-const slim_conn_config *slim_conn_config_of(const slim_conn *c) { return c->cfg; }
-const char *slim_conn_peer(const slim_conn *c) { return c->peer; }
+void *slim_conn_user(const slim_conn *c)
+{
+    return c->user;
+}
+void slim_conn_set_user(slim_conn *c, void *user)
+{
+    c->user = user;
+}
+slim_h2 *slim_conn_h2(slim_conn *c)
+{
+    return c->h2;
+}
+slim_io *slim_conn_io(slim_conn *c)
+{
+    return c->io;
+}
+const slim_conn_config *slim_conn_config_of(const slim_conn *c)
+{
+    return c->cfg;
+}
+const char *slim_conn_peer(const slim_conn *c)
+{
+    return c->peer;
+}
 
 void slim_conn_close(slim_conn *c)
 {
@@ -402,7 +430,8 @@ static void conn_feed_tls(slim_conn *c, slim_bytes cipher)
             if (plain != NULL)
                 slim_buf_unref(plain);
             at = 0;
-            if ((plain = slim_ring_slab_take(c->io->ring)) == NULL && (plain = slim_block_new(c->io->mem, PLAIN_BLOCK_BYTES)) == NULL) {
+            if ((plain = slim_ring_slab_take(c->io->ring)) == NULL &&
+                (plain = slim_block_new(c->io->mem, PLAIN_BLOCK_BYTES)) == NULL) {
                 e = SLIM_E_NOMEM;
                 break;
             }

@@ -1,5 +1,5 @@
-/* One transport connection: socket, optional TLS, HTTP/2. It moves bytes between the ring and slim_h2, keeps the connection alive, enforces
- * the time limits of its setup, and ends it in order: what is queued goes out first, then FIN, then the descriptor. */
+/* One transport connection: socket, optional TLS, HTTP/2. It moves bytes between the ring and slim_h2, keeps the connection alive,
+ * enforces the time limits of its setup, and ends it in order: what is queued goes out first, then FIN, then the descriptor. */
 #ifndef SLIM_IO_CONN_H
 #define SLIM_IO_CONN_H
 
@@ -9,14 +9,14 @@
 
 typedef struct slim_conn_config slim_conn_config;
 struct slim_conn_config {
-    slim_h2_config h2;          /* events, path, windows; mem and purse are filled in per connection */
-    slim_h2_events events;      /* stream events; dirty is the connection's own */
-    slim_tls_ctx *tls;          /* NULL: plaintext */
-    uint64_t setup_timeout_ns;  /* TLS handshake and HTTP/2 preface; 10 s */
-    uint64_t ping_interval_ns;  /* 0: never */
+    slim_h2_config h2;         /* events, path, windows; mem and purse are filled in per connection */
+    slim_h2_events events;     /* stream events; dirty is the connection's own */
+    slim_tls_ctx *tls;         /* NULL: plaintext */
+    uint64_t setup_timeout_ns; /* TLS handshake and HTTP/2 preface; 10 s */
+    uint64_t ping_interval_ns; /* 0: never */
     uint64_t ping_timeout_ns;
-    uint64_t max_age_ns;        /* 0: no limit */
-    uint64_t tcp_keepalive_ns;  /* 0: off */
+    uint64_t max_age_ns;       /* 0: no limit */
+    uint64_t tcp_keepalive_ns; /* 0: off */
     /* Client: the transport stands, calls may be made. */
     void (*ready)(slim_conn *c);
     /* The connection reached max_age_ns: end its streams, then call slim_conn_close. */
@@ -31,8 +31,8 @@ void slim_conn_config_ready(slim_conn_config *cfg);
 /* Takes over an accepted descriptor. NULL: no memory (fd is closed). */
 slim_conn *slim_conn_accept(slim_io *io, const slim_conn_config *cfg, int fd, void *user);
 /* Starts connecting; server_name is for TLS. NULL: could not start, *why tells. */
-slim_conn *slim_conn_connect(slim_io *io, const slim_conn_config *cfg, const struct sockaddr *addr, socklen_t len, const char *server_name,
-                             void *user, const char **why);
+slim_conn *slim_conn_connect(slim_io *io, const slim_conn_config *cfg, const struct sockaddr *addr, socklen_t len,
+                             const char *server_name, void *user, const char **why);
 
 void *slim_conn_user(const slim_conn *c);
 void slim_conn_set_user(slim_conn *c, void *user);

@@ -152,16 +152,11 @@ slim_tls *slim_tls_connect(slim_tls_ctx *c, const char *server_name)
     if (is_address(server_name)) {
         ok = !c->verify_peer || X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(t->ssl), server_name) == 1;
     } else {
-<<<<<<< HEAD
-        SSL_set_hostflags(t->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+        /* A common name is no host name (RFC 9525, 6.3). */
+        SSL_set_hostflags(t->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
         /* The macro for it casts const away. */
         ok = SSL_ctrl(t->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)server_name) == 1 &&
              (!c->verify_peer || SSL_set1_host(t->ssl, server_name) == 1);
-=======
-        /* A common name is no host name (RFC 9525, 6.3). */
-        SSL_set_hostflags(t->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-        ok = SSL_set_tlsext_host_name(t->ssl, server_name) == 1 && (!c->verify_peer || SSL_set1_host(t->ssl, server_name) == 1);
->>>>>>> h-tlstests
     }
     if (ok)
         return t;

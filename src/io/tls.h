@@ -15,12 +15,12 @@ typedef struct slim_pem {
 } slim_pem;
 
 typedef struct slim_tls_config {
-    slim_pem cert, key;        /* a server must have both; a client that has them presents them */
-    slim_pem ca;               /* client: extra roots; server: client_ca, then a client certificate is mandatory */
-    bool system_roots;         /* client: the system's roots too */
-    bool skip_verify;          /* client: no check at all */
-    int version;               /* 12 or 13: exactly this one is spoken */
-    const char *where;         /* "config.yaml:12: tls" for messages */
+    slim_pem cert, key; /* a server must have both; a client that has them presents them */
+    slim_pem ca;        /* client: extra roots; server: client_ca, then a client certificate is mandatory */
+    bool system_roots;  /* client: the system's roots too */
+    bool skip_verify;   /* client: no check at all */
+    int version;        /* 12 or 13: exactly this one is spoken */
+    const char *where;  /* "config.yaml:12: tls" for messages */
 } slim_tls_config;
 
 typedef struct slim_tls_ctx slim_tls_ctx;

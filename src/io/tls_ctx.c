@@ -308,7 +308,7 @@ slim_err slim_tls_client_new(const slim_tls_config *cfg, slim_tls_ctx **out, cha
     if (cfg->system_roots && SSL_CTX_set_default_verify_paths(ctx) != 1)
         ERR_clear_error();
     SSL_CTX_set_verify(ctx, cfg->skip_verify ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
-    if (SSL_CTX_set_alpn_protos(ctx, alpn, sizeof(alpn)) == 0 && (e = context_keep(ctx, !cfg->skip_verify, out)) == SLIM_OK)
+    if (SSL_CTX_set_alpn_protos(ctx, alpn, sizeof(alpn)) == 0 && context_keep(ctx, !cfg->skip_verify, out) == SLIM_OK)
         return SLIM_OK;
     e = out_of_memory(cfg, why, why_n);
 fail:
