@@ -486,7 +486,7 @@ static slim_err unknown_key(cfg_reader *r, const cfg_path *p, const cfg_node *ke
 static slim_err read_field(cfg_reader *r, const cfg_path *p, const cfg_node *n, const cfg_field *f, void *out)
 {
     uint8_t *at = (uint8_t *)out + f->offset;
-    uint64_t number;
+    uint64_t number = 0;
     slim_err e;
 
     if (cfg_is_null(r, n))

@@ -702,7 +702,7 @@ Test(tls, fed_bytes_are_read_in_place)
     slim_tls_feed(q.s.t, slim_bytes_of(cipher, n));
     do {
         cr_assert_eq(slim_tls_read(q.s.t, out, sizeof(out), &got), SLIM_OK);
-        cr_assert_arr_eq(out, "twelve bytestwelve bytes" + total % 12, got);
+        cr_assert_arr_eq(out, &"twelve bytestwelve bytes"[total % 12], got);
         total += got;
         if (total < records * 12)
             cr_assert_gt(got, 0);
