@@ -120,7 +120,7 @@ static void token_put(uint8_t *p, size_t room, uint64_t token)
         p[i] = (uint8_t)('A' + (token >> (4 * i) & 15));
 }
 
-slim_bytes bench_message_stamp(bench_message *m, const slim_mac *mac, bench_stamp stamp)
+slim_bytes bench_message_stamp(bench_message *m, slim_mac *mac, bench_stamp stamp)
 {
     if (m->identity_n > 0) {
         m->token++;

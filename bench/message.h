@@ -26,7 +26,7 @@ slim_err bench_message_make(bench_message *m, slim_mem *mem, const slim_name *so
                             size_t identity_n, size_t payload_n, uint32_t fanout);
 void bench_message_free(bench_message *m);
 /* A new token, sequence and time, signed for the link; mac may be NULL. The result borrows from m until the next stamp. */
-slim_bytes bench_message_stamp(bench_message *m, const slim_mac *mac, bench_stamp stamp);
+slim_bytes bench_message_stamp(bench_message *m, slim_mac *mac, bench_stamp stamp);
 /* Reads the stamp out of a received payload. False: it is too short to carry one. */
 bool bench_stamp_read(slim_bytes payload, bench_stamp *out);
 

@@ -8,10 +8,23 @@
 
 #define BLOCK_BYTES 64
 
+/* Two blocks behind the one that the link's constant part ends in: about what two names are. */
+#define HEAD_BLOCKS 2
+#define HEAD_MAX_BYTES ((HEAD_BLOCKS + 1) * BLOCK_BYTES)
+
+/* The beginning of the last preimage of one direction, hashed up to a whole block. */
+typedef struct mac_head {
+    SHA256_CTX state;
+    bool known;
+    uint8_t bytes[HEAD_MAX_BYTES];
+} mac_head;
+
 struct slim_mac {
     SHA256_CTX inner; /* key block, domain string, link id */
     SHA256_CTX outer; /* key block */
     slim_mem *mem;
+    size_t head_n;
+    mac_head sign, verify;
 };
 
 static const uint8_t domain[15] = "SLIM-DP-HDR-v1"; /* with its NUL */
@@ -24,6 +37,8 @@ slim_mac *slim_mac_new(slim_mem *m, const uint8_t key[SLIM_MAC_KEY_BYTES], slim_
     if (mac == NULL)
         return NULL;
     mac->mem = m;
+    mac->sign.known = mac->verify.known = false;
+    mac->head_n = BLOCK_BYTES - (sizeof(domain) + 4 + link_id.n) % BLOCK_BYTES + HEAD_BLOCKS * BLOCK_BYTES;
     memcpy(block, key, SLIM_MAC_KEY_BYTES);
     for (int i = 0; i < BLOCK_BYTES; i++)
         block[i] ^= 0x36;
@@ -48,14 +63,28 @@ void slim_mac_free(slim_mac *mac)
         return;
     OPENSSL_cleanse(&mac->inner, sizeof(mac->inner));
     OPENSSL_cleanse(&mac->outer, sizeof(mac->outer));
+    OPENSSL_cleanse(&mac->sign.state, sizeof(mac->sign.state));
+    OPENSSL_cleanse(&mac->verify.state, sizeof(mac->verify.state));
     slim_free(mac->mem, mac);
 }
 
-void slim_mac_sign(const slim_mac *mac, slim_bytes preimage, uint8_t tag[SLIM_MAC_TAG_BYTES])
+static void mac_tag(slim_mac *mac, mac_head *head, slim_bytes preimage, uint8_t tag[SLIM_MAC_TAG_BYTES])
 {
-    SHA256_CTX c = mac->inner;
+    SHA256_CTX c;
     uint8_t digest[SHA256_DIGEST_LENGTH];
 
+    if (preimage.n < mac->head_n) {
+        c = mac->inner;
+    } else {
+        if (!head->known || memcmp(head->bytes, preimage.p, mac->head_n) != 0) {
+            head->state = mac->inner;
+            SHA256_Update(&head->state, preimage.p, mac->head_n);
+            memcpy(head->bytes, preimage.p, mac->head_n);
+            head->known = true;
+        }
+        c = head->state;
+        preimage = slim_bytes_of(preimage.p + mac->head_n, preimage.n - mac->head_n);
+    }
     SHA256_Update(&c, preimage.p, preimage.n);
     SHA256_Final(digest, &c);
     c = mac->outer;
@@ -63,12 +92,17 @@ void slim_mac_sign(const slim_mac *mac, slim_bytes preimage, uint8_t tag[SLIM_MA
     SHA256_Final(tag, &c);
 }
 
-bool slim_mac_verify(const slim_mac *mac, slim_bytes preimage, slim_bytes tag)
+void slim_mac_sign(slim_mac *mac, slim_bytes preimage, uint8_t tag[SLIM_MAC_TAG_BYTES])
+{
+    mac_tag(mac, &mac->sign, preimage, tag);
+}
+
+bool slim_mac_verify(slim_mac *mac, slim_bytes preimage, slim_bytes tag)
 {
     uint8_t own[SLIM_MAC_TAG_BYTES];
 
     if (tag.n != sizeof(own))
         return false;
-    slim_mac_sign(mac, preimage, own);
+    mac_tag(mac, &mac->verify, preimage, own);
     return CRYPTO_memcmp(own, tag.p, sizeof(own)) == 0;
 }
