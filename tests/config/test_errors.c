@@ -83,8 +83,9 @@ Test(config_errors, the_text)
     refuse_at(SLIM_CFG_LOAD, "runtime: {}\n\nservices: {\"a\\0b\": 1}\n", "c.yaml:3: a NUL character is not allowed");
     refuse_at(SLIM_CFG_LOAD, "services: {a: \"b\\0\"}\n", "c.yaml:1: a NUL character is not allowed");
     refuse_at(SLIM_CFG_LOAD, "runtime:\n  n_cores: !!int \"3\"\n",
-              "c.yaml:2: tags like tag:yaml.org,2002:int are not supported; a value in quotes is a string");
-    refuse_at(SLIM_CFG_LOAD, "runtime: !x {}\n", "c.yaml:1: tags like !x are not supported; a value in quotes is a string");
+              "c.yaml:2: tags (!word before a value) are not supported; text that begins with ! needs quotes");
+    refuse_at(SLIM_CFG_LOAD, "runtime: !x {}\n",
+              "c.yaml:1: tags (!word before a value) are not supported; text that begins with ! needs quotes");
     kit_parse_bytes(&k, "services: {}\n\0", 14, -1);
     cr_assert_eq(k.err, SLIM_E_CONFIG);
     cr_assert_str_eq(k.why, "c.yaml:2: impossible to parse yaml: control characters are not allowed");
@@ -318,6 +319,8 @@ Test(config_errors, references)
     refuse_at(SLIM_CFG_LOAD, "services: {slim/0: {node_id: \"${file:/nul}\"}}",
               AT "${file:/nul}: the file has a NUL character in it");
     refuse_at(SLIM_CFG_LOAD, "services: {slim/0: {node_id: \"${file:/latin}\"}}", AT "${file:/latin}: the file is not UTF-8");
+    refuse_at(SLIM_CFG_LOAD, "services: {slim/0: {node_id: \"${env:LATIN}\"}}",
+              AT "${env:LATIN}: the environment variable LATIN is not UTF-8");
     refuse_at(SLIM_CFG_LOAD, "services:\n  slim/0:\n    x:\n      - a\n      - [{y: \"${env:NOBODY}\"}]\n",
               "c.yaml:5: services.slim/0.x[1][0].y: ${env:NOBODY}: the environment variable NOBODY is not set");
     refuse_at(SLIM_CFG_RUNTIME, "runtime: {n_cores: \"${env:NUMBER}\"}",
@@ -409,6 +412,10 @@ Test(config_errors, secrets_are_not_shown)
         "runtime: \"${env:SECRET}\"",
         "services: {slim/0: {x: {a: hunter2, b: hunter2, a: hunter2}}}",
         "services: {slim/0: {node_id: !x hunter2}}",
+        "services: {slim/0: {auth: {secret: !hunter2}}}",
+        "services: {slim/0: {auth: {secret: *hunter2}}}",
+        "services: {slim/0: {auth: {secret: &hunter2}}}",
+        "services: {slim/0: {auth: {secret: @hunter2}}}",
         "services: {slim/0: {node_id: hunter2\n",
         "services: {slim/0: {node_id: \"hunter2\\0\"}}",
     };
@@ -425,9 +432,14 @@ Test(config_errors, secrets_are_not_shown)
 
 Test(config_errors, messages_are_one_printable_line)
 {
-    char text[3000], *end;
+    char text[3000], whole[300], *end;
 
     refuse("services: {slim/0: {\"a\\nb\\e[31m\\x7f\": 1}}", "c.yaml:1: services.slim/0.a?b?[31m?: unknown key in a service");
+    refuse("services: {slim/0: {\"\\x9b31m\\xa0ü€😀\": 1}}", "c.yaml:1: services.slim/0.??31m\u00a0ü€😀: unknown key in a service");
+    /* Cut after 80 bytes, in the middle of a letter. */
+    snprintf(text, sizeof(text), "tracing: {display_thread_ids: \"%079d€\"}", 0);
+    snprintf(whole, sizeof(whole), "c.yaml:1: tracing.display_thread_ids: expected true or false, found the string \"%079d?\"", 0);
+    refuse_at(SLIM_CFG_TRACING, text, whole);
     warns(CLIENT("{endpoint: \"http://h:1\", \"a\\nb\": 1}"),
           "c.yaml:1: services.slim/0.dataplane.clients[0].a?b: unknown key, ignored");
     /* Long ones are cut and still tell the place. */
@@ -487,6 +499,10 @@ Test(config_errors, size_and_depth_have_limits)
                     "c.yaml:2: impossible to parse yaml: did not find expected node content, while parsing a flow node");
     refuse_repeated("", "- a\n", 300000, "", "c.yaml:200000: more than 200000 values");
     refuse_repeated("", "#", (4 << 20) + 1, "", "c.yaml:1: larger than 4 MiB");
+    refuse_repeated("", "%TAG !a! x\n", 300000, "---\n", "c.yaml:101: more than 100 lines begin with %");
+    refuse_repeated("#\n#\r\n", "%X\r\n", 101, "", "c.yaml:103: more than 100 lines begin with %");
+    refuse_repeated("", "%X\u2028%X\u2029%X\xc2\x85%X\r", 26, "", "c.yaml:1: more than 100 lines begin with %");
+    refuse_repeated("runtime: \"", "% %", 1000, "\"\n", "c.yaml:1: runtime: expected a mapping, found a string");
     refuse_repeated("", "#", 4 << 20, "",
                     "c.yaml:1: impossible to parse yaml: the file must be a mapping with the keys services, tracing, runtime");
 }
