@@ -13,6 +13,8 @@
 #define UNITS_MAX (1u << 20)
 #define UNKNOWN_KEY_UNITS 50 /* looking for a similar one takes so much longer */
 #define UNIT_BYTES 64        /* so at most 64 MiB */
+/* A century stands for ever, and still fits when it is added to a clock. */
+#define DURATION_MAX_NS (100u * 365u * 86400u * 1000000000ull)
 
 /* ---- memory ---- */
 
@@ -396,6 +398,8 @@ slim_err cfg_duration(cfg_reader *r, const cfg_path *p, const cfg_node *n, uint6
         return e;
     if (slim_duration_parse(text, ns) != SLIM_OK)
         return type_error(r, p, n, false, wanted);
+    if (*ns > DURATION_MAX_NS)
+        *ns = DURATION_MAX_NS;
     return SLIM_OK;
 }
 

@@ -177,7 +177,34 @@ Test(config, two_names_of_the_negotiation_timeout)
     kit_close(&k);
     cr_assert_eq(server(SERVER("{endpoint: a, link_hmac_timeout_secs: 7, negotiation_timeout_secs: ~}"))->negotiation_timeout_s, 7);
     kit_close(&k);
-    cr_assert_eq(server(SERVER("{endpoint: a, negotiation_timeout_secs: 86400}"))->negotiation_timeout_s, 86400);
+    cr_assert_eq(server(SERVER("{endpoint: a, negotiation_timeout_secs: 86401}"))->negotiation_timeout_s, 86401);
+    kit_close(&k);
+}
+
+/* What upstream starts with starts here; what is beyond any use becomes the most there is and does not wrap. */
+Test(config, the_largest_values)
+{
+    static const struct {
+        const char *text;
+        uint32_t mib;
+    } frames[] = {{"0", 0}, {"15", 15}, {"16", 16}, {"17", 16}, {"4096", 16}, {"4097", 16}, {"4294967295", 16}};
+    static const char *const ages[] = {
+        "100y", "101y", "584y343d", "584y344d", "1000y", "18446744073709551615ns", "18446744073709551615y1s"};
+    char text[200];
+
+    for (size_t i = 0; i < sizeof(frames) / sizeof(*frames); i++) {
+        snprintf(text, sizeof(text), SERVER("{endpoint: a, max_frame_size: %s}"), frames[i].text);
+        cr_assert_eq(server(text)->max_frame_mib, frames[i].mib, "%s", frames[i].text);
+        kit_close(&k);
+    }
+    for (size_t i = 0; i < sizeof(ages) / sizeof(*ages); i++) {
+        snprintf(text, sizeof(text), SERVER("{endpoint: a, keepalive: {max_connection_age: %s}}"), ages[i]);
+        cr_assert_eq(server(text)->max_connection_age_ns, UINT64_C(36500) * 86400 * S, "%s", ages[i]);
+        kit_close(&k);
+    }
+    cr_assert_eq(server(SERVER("{endpoint: a, keepalive: {time: 99y364d}}"))->keepalive_time_ns, UINT64_C(36499) * 86400 * S);
+    kit_close(&k);
+    cr_assert_eq(server(SERVER("{endpoint: a, negotiation_timeout_secs: 4294967296}"))->negotiation_timeout_s, UINT32_MAX);
     kit_close(&k);
 }
 

@@ -239,7 +239,8 @@ Test(config_errors, server_entries)
     refuse_server("keepalive: {max_connection_idle: 1}", ".keepalive.max_connection_idle: " DURATION "the number 1");
     refuse_server("require_header_mac: no", ".require_header_mac: expected true or false, found the string \"no\"");
     refuse_server("negotiation_timeout_secs: 5s", ".negotiation_timeout_secs: expected a whole number, found the string \"5s\"");
-    refuse_server("negotiation_timeout_secs: 86401", ".negotiation_timeout_secs: 86401 is out of range: 0 to 86400");
+    refuse_server("negotiation_timeout_secs: -5", ".negotiation_timeout_secs: -5 is out of range: 0 to 18446744073709551615");
+    refuse_server("max_frame_size: 4294967296", ".max_frame_size: 4294967296 is out of range: 0 to 4294967295");
     refuse_server("negotiation_timeout_secs: 5, link_hmac_timeout_secs: 5",
                   ": negotiation_timeout_secs and link_hmac_timeout_secs are two names of one setting; give one of them");
     refuse_server("? [a] : b", ": a key of a server entry must be a word");
