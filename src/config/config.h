@@ -53,7 +53,8 @@ typedef enum slim_cfg_connection_type { SLIM_CFG_EDGE, SLIM_CFG_PEER, SLIM_CFG_R
 typedef struct slim_cfg_client {
     int line;
     const char *endpoint; /* http://, https://, unix:// */
-    const char *origin, *server_name;
+    const char *origin;   /* host[:port] of it; NULL: that of the endpoint */
+    const char *server_name;
     slim_cfg_tls tls;
     bool has_keepalive, keep_alive_while_idle;
     uint64_t tcp_keepalive_ns, http2_keepalive_ns, keepalive_timeout_ns; /* 60 s, 60 s, 10 s */

@@ -184,6 +184,8 @@ Test(config_errors, services)
            "c.yaml:1: services.slim/0.dataplane.server: unknown key in dataplane (did you mean \"servers\"?)");
     refuse("services: {slim/0: {dataplane: {servers: {}}}}",
            "c.yaml:1: services.slim/0.dataplane.servers: expected a list of server entries, found a mapping");
+    refuse("services: {slim/0: {dataplane: {outbound_clients: {}}}}",
+           "c.yaml:1: services.slim/0.dataplane.outbound_clients: expected a list of client entries, found a mapping");
     refuse("services: {slim/0: {dataplane: {clients: [7]}}}",
            "c.yaml:1: services.slim/0.dataplane.clients[0]: expected a mapping, found a number");
     refuse("services: {slim/0: {dataplane: {servers: [~]}}}",
@@ -217,6 +219,11 @@ Test(config_errors, what_comes_later)
     refuse_client("auth: {type: basic, username: u, password: hunter2}",
                   ".auth: type basic: not supported yet; leave the block out, or write type: none");
     refuse_server("auth: {type: jwt, key: {}}", ".auth: type jwt: not supported yet; leave the block out, or write type: none");
+    refuse_client("auth: {type: static_jwt}",
+                  ".auth: type static_jwt: not supported yet; leave the block out, or write type: none");
+    refuse_client("auth: {type: oidc}", ".auth: type oidc: not supported yet; leave the block out, or write type: none");
+    refuse_server("auth: {type: spire}", ".auth: type spire: not supported yet; leave the block out, or write type: none");
+    refuse_server("auth: {type: digest}", ".auth.type: unknown type \"digest\"; only none is supported yet");
     refuse_server("auth: {}", ".auth: the key \"type\" is missing");
     refuse_server("auth: hunter2", ".auth: expected a mapping");
     refuse_client("tls: {source: {type: spire, socket_path: 7}}",
@@ -261,6 +268,12 @@ Test(config_errors, client_entries)
     refuse_client("compression: gzip",
                   ".compression: unknown compression \"gzip\"; allowed are Gzip, Zlib, Deflate, Snappy, Zstd, Lz4, None, Empty");
     refuse_client("connection_type: local", ".connection_type: unknown connection type \"local\"; allowed are edge, peer, remote");
+    refuse_client("origin: \"\"", ".origin: \"\" is no URI; write https://name or https://name:port");
+    refuse_client("origin: \"https://\"", ".origin: \"https://\" is no URI; write https://name or https://name:port");
+    refuse_client("origin: \"https:///a\"", ".origin: \"https:///a\" is no URI; write https://name or https://name:port");
+    refuse_client("origin: \"https://a b\"", ".origin: \"https://a b\" is no URI; write https://name or https://name:port");
+    refuse_client("origin: \"${env:LINES}\"", ".origin: \"${env:LINES}\" is no URI; write https://name or https://name:port");
+    refuse_client("origin: 5", ".origin: " STRING "the number 5");
     refuse_client("link_id: \"\"", ".link_id: must not be empty; leave it out for a random one");
     refuse_client("rate_limit: many", ".rate_limit: expected calls/seconds like \"100/1\", found \"many\"");
     refuse_client("rate_limit: 5/", ".rate_limit: expected calls/seconds like \"100/1\", found \"5/\"");
@@ -347,6 +360,14 @@ Test(config_errors, ignored_keys_warn)
     warns(SERVER("{endpoint: \"1.2.3.4:5\", metadata: {a: b}}"),
           "c.yaml:1: services.slim/0.dataplane.servers[0].metadata: has no effect: it is what a control plane is told, and that is "
           "not supported yet");
+    warns("tracing: {log_level: loud}\nservices: {slim/0: {}}",
+          "c.yaml:1: tracing.log_level: unknown level \"loud\", info is used; allowed are off, error, warn, info, debug, trace");
+    warns("tracing: {log_level: \"${env:SECRET}\"}\nservices: {slim/0: {}}",
+          "c.yaml:1: tracing.log_level: unknown level \"${env:SECRET}\", info is used; allowed are off, error, warn, info, debug, "
+          "trace");
+    warns("services: {slim/0: {dataplane: {outbound_clients: [{endpoint: \"\"}]}}}",
+          "c.yaml:1: services.slim/0.dataplane.outbound_clients: has no effect: it is about links that a control plane orders; "
+          "nodes to dial stand in clients");
     warns(CLIENT("{endpoint: \"http://h:1\", transport: websocket}"),
           "c.yaml:1: services.slim/0.dataplane.clients[0].transport: unknown key, ignored");
     warns(CLIENT("{endpoint: \"http://h:1\", connection_timeout: 5s}"),

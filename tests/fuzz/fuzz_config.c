@@ -48,6 +48,7 @@ static void check_line(const char *line)
     CHECK(strncmp(line, "c.yaml:", 7) == 0);
     for (const char *s = line; *s != '\0'; s++)
         CHECK((unsigned char)*s >= 0x20 && *s != 0x7f);
+    CHECK(slim_utf8_valid(slim_bytes_str(line)));
     CHECK(in_file || strstr(line, secret) == NULL);
 }
 
@@ -89,6 +90,7 @@ static void check_client(const slim_cfg_client *c)
         CHECK(c->headers[i].name[0] != '\0' && strpbrk(c->headers[i].value, "\r\n") == NULL);
         CHECK(strpbrk(c->headers[i].name, ": \r\n\t") == NULL);
     }
+    CHECK(c->origin == NULL || (c->origin[0] != '\0' && strpbrk(c->origin, "/ \r\n") == NULL));
     touch(c->origin);
     touch(c->server_name);
     check_tls(&c->tls);
