@@ -60,6 +60,23 @@ static slim_err read_headers(cfg_reader *r, const cfg_path *p, const cfg_node *n
     return SLIM_OK;
 }
 
+/* A URI; what is left of it is the authority that the call names. */
+static slim_err read_origin(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
+{
+    const char **origin = out, *text, *start;
+    slim_err e;
+
+    if ((e = cfg_string(r, p, n, false, &text)) != SLIM_OK)
+        return e;
+    start = strstr(text, "://");
+    start = start != NULL ? start + 3 : text;
+    if (start[strspn(start, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" DIGITS "-._~!$&'()*+,;=:@%[]/?#")] != '\0' ||
+        strcspn(start, "/?#") == 0)
+        return cfg_fail(r, p, n, "\"%.200s\" is no URI; write https://name or https://name:port", cfg_shown(n));
+    *origin = cfg_copy(r, start, strcspn(start, "/?#"));
+    return r->err;
+}
+
 static slim_err read_backoff(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
 {
     static const cfg_field fixed[] = {
@@ -176,7 +193,7 @@ slim_err cfg_read_client(cfg_reader *r, const cfg_path *p, const cfg_node *n, sl
 {
     static const cfg_field fields[] = {
         {"endpoint", CFG_STRING, offsetof(slim_cfg_client, endpoint), NULL, NULL},
-        {"origin", CFG_STRING, offsetof(slim_cfg_client, origin), NULL, NULL},
+        {"origin", CFG_CUSTOM, offsetof(slim_cfg_client, origin), read_origin, NULL},
         {"server_name", CFG_STRING, offsetof(slim_cfg_client, server_name), NULL, NULL},
         {"compression", CFG_CUSTOM, 0, read_compression, NULL},
         {"rate_limit", CFG_CUSTOM, 0, read_rate_limit, NULL},

@@ -2,8 +2,26 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
+
+/* A wrong level is info, as upstream takes it. */
+static slim_err read_log_level(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
+{
+    static const char *const levels[] = {"off", "error", "warn", "info", "debug", "trace"};
+    const char **level = out;
+    slim_err e;
+
+    if ((e = cfg_string(r, p, n, false, level)) != SLIM_OK)
+        return e;
+    for (size_t i = 0; i < COUNT(levels); i++)
+        if (strcasecmp(*level, levels[i]) == 0)
+            return SLIM_OK;
+    cfg_warn(r, p, n, "unknown level \"%.80s\", info is used; allowed are off, error, warn, info, debug, trace", cfg_shown(n));
+    *level = "info";
+    return SLIM_OK;
+}
 
 static slim_err read_filters(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
 {
@@ -47,7 +65,7 @@ static slim_err read_opentelemetry(cfg_reader *r, const cfg_path *p, const cfg_n
 static slim_err read_tracing(cfg_reader *r, const cfg_node *n, slim_cfg *out)
 {
     static const cfg_field fields[] = {
-        {"log_level", CFG_STRING, offsetof(slim_cfg, log_level), NULL, NULL},
+        {"log_level", CFG_CUSTOM, offsetof(slim_cfg, log_level), read_log_level, NULL},
         {"display_thread_names", CFG_BOOL, offsetof(slim_cfg, display_thread_names), NULL, NULL},
         {"display_thread_ids", CFG_BOOL, offsetof(slim_cfg, display_thread_ids), NULL, NULL},
         {"filters", CFG_CUSTOM, 0, read_filters, NULL},

@@ -26,7 +26,7 @@ typedef struct slim_cfg_server {
     int line;
     const char *endpoint;
     slim_cfg_tls tls;
-    uint32_t max_frame_mib;                                                  /* 0: unset */
+    uint32_t max_frame_mib;                                                  /* 0: unset; at most 16 */
     uint32_t max_header_list_size;                                           /* 0: unset */
     uint32_t max_concurrent_streams;                                         /* 0: unset; limits nothing, as upstream */
     uint64_t keepalive_time_ns, keepalive_timeout_ns, max_connection_age_ns; /* 120 s, 20 s, 7200 s */
@@ -53,7 +53,8 @@ typedef enum slim_cfg_connection_type { SLIM_CFG_EDGE, SLIM_CFG_PEER, SLIM_CFG_R
 typedef struct slim_cfg_client {
     int line;
     const char *endpoint; /* http://, https://, unix:// */
-    const char *origin, *server_name;
+    const char *origin;   /* host[:port] of it; NULL: that of the endpoint */
+    const char *server_name;
     slim_cfg_tls tls;
     bool has_keepalive, keep_alive_while_idle;
     uint64_t tcp_keepalive_ns, http2_keepalive_ns, keepalive_timeout_ns; /* 60 s, 60 s, 10 s */
@@ -113,7 +114,7 @@ slim_err slim_cfg_parse(const slim_cfg_source *src, slim_mem *m, slim_cfg **out,
                         void *warn_arg, slim_cfg_stage *stage, char *why, size_t why_n);
 void slim_cfg_free(slim_cfg *c);
 
-/* "1m30s500ms"; E_CONFIG. */
+/* "1m30s500ms"; what is longer than UINT64_MAX ns is that. E_CONFIG. */
 slim_err slim_duration_parse(const char *text, uint64_t *ns);
 
 #endif

@@ -6,8 +6,9 @@
 #include <string.h>
 
 #define TEXT_MAX_BYTES (4u << 20)
-#define DEPTH_MAX 64      /* libyaml takes the square of it in time */
-#define ANCHORS_MAX 1000  /* the same */
+#define DEPTH_MAX 64     /* libyaml takes the square of it in time */
+#define ANCHORS_MAX 1000 /* the same */
+#define DIRECTIVES_MAX 100
 #define VALUES_MAX 200000 /* a value takes libyaml about 200 bytes */
 
 /* libyaml's words with the place they are about. */
@@ -47,8 +48,31 @@ static slim_err survey_value(cfg_reader *r, survey *s, size_t line, const yaml_c
         return cfg_fail_line(r, line, "more than %d values", VALUES_MAX);
     if (anchor != NULL && ++s->anchors > ANCHORS_MAX)
         return cfg_fail_line(r, line, "more than %d anchors", ANCHORS_MAX);
-    if (tag != NULL)
-        return cfg_fail_line(r, line, "tags like %.40s are not supported; a value in quotes is a string", (const char *)tag);
+    if (tag != NULL) /* not shown: it may be a password that begins with "!" and lacks quotes */
+        return cfg_fail_line(r, line, "tags (!word before a value) are not supported; text that begins with ! needs quotes");
+    return SLIM_OK;
+}
+
+/* libyaml takes a line's end by these, too. */
+static bool ends_line(const char *s, size_t n)
+{
+    return n == 0 || s[n - 1] == '\n' || s[n - 1] == '\r' || (n >= 2 && memcmp(s + n - 2, "\xc2\x85", 2) == 0) ||
+           (n >= 3 && (memcmp(s + n - 3, "\xe2\x80\xa8", 3) == 0 || memcmp(s + n - 3, "\xe2\x80\xa9", 3) == 0));
+}
+
+/* libyaml compares each %TAG with all before it, and that before the first event. */
+static slim_err survey_directives(cfg_reader *r)
+{
+    const char *s = r->src->text, *end = s + r->src->n, *p = s;
+    size_t count = 0, line = 1;
+
+    for (; p < end && (p = memchr(p, '%', (size_t)(end - p))) != NULL; p++) {
+        if (!ends_line(s, (size_t)(p - s)) || ++count <= DIRECTIVES_MAX)
+            continue;
+        for (const char *q = s; q < p; q++)
+            line += *q == '\n';
+        return cfg_fail_line(r, line, "more than %d lines begin with %%", DIRECTIVES_MAX);
+    }
     return SLIM_OK;
 }
 
@@ -183,7 +207,7 @@ slim_err cfg_load(cfg_reader *r)
 
     if (r->src->n > TEXT_MAX_BYTES)
         return cfg_fail_line(r, 1, "larger than %u MiB", TEXT_MAX_BYTES >> 20);
-    if (survey_text(r) != SLIM_OK || !open_parser(r, &parser))
+    if (survey_directives(r) != SLIM_OK || survey_text(r) != SLIM_OK || !open_parser(r, &parser))
         return r->err;
     if (!yaml_parser_load(&parser, &r->doc))
         syntax_error(r, &parser);

@@ -24,7 +24,7 @@ slim_err slim_duration_parse(const char *text, uint64_t *ns)
     if (*text == '\0')
         return SLIM_E_CONFIG;
     while (*text != '\0') {
-        uint64_t number = 0, part;
+        uint64_t number = 0;
         size_t letters = 0, unit;
 
         if (*text < '0' || *text > '9')
@@ -37,9 +37,10 @@ slim_err slim_duration_parse(const char *text, uint64_t *ns)
         for (unit = 0; unit < sizeof(units) / sizeof(*units); unit++)
             if (strlen(units[unit].name) == letters && memcmp(units[unit].name, text, letters) == 0)
                 break;
-        if (unit == sizeof(units) / sizeof(*units) || __builtin_mul_overflow(number, units[unit].ns, &part) ||
-            __builtin_add_overflow(total, part, &total))
+        if (unit == sizeof(units) / sizeof(*units))
             return SLIM_E_CONFIG;
+        if (__builtin_mul_overflow(number, units[unit].ns, &number) || __builtin_add_overflow(total, number, &total))
+            total = UINT64_MAX;
         text += letters;
     }
     *ns = total;

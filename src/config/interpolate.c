@@ -46,6 +46,8 @@ static slim_err resolve(cfg_reader *r, const cfg_node *n, const char **out)
     if (strncmp(whole, "${env:", 6) == 0) {
         if ((value = r->src->getenv(r->src->arg, inner)) == NULL)
             return cfg_fail_node(r, n, NULL, n, "%s: the environment variable %s is not set", whole, inner);
+        if (!slim_utf8_valid(slim_bytes_str(value))) /* what comes of it may be a string of a message to a peer */
+            return cfg_fail_node(r, n, NULL, n, "%s: the environment variable %s is not UTF-8", whole, inner);
         *out = cfg_copy(r, value, strlen(value));
         return r->err;
     }

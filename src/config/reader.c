@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/bytes.h"
+
 #define PATH_BYTES 384
 #define PLACE_BYTES (PATH_BYTES + 256)
 #define PATH_STEPS 64
@@ -11,6 +13,8 @@
 #define UNITS_MAX (1u << 20)
 #define UNKNOWN_KEY_UNITS 50 /* looking for a similar one takes so much longer */
 #define UNIT_BYTES 64        /* so at most 64 MiB */
+/* A century stands for ever, and still fits when it is added to a clock. */
+#define DURATION_MAX_NS (100u * 365u * 86400u * 1000000000ull)
 
 /* ---- memory ---- */
 
@@ -83,12 +87,29 @@ static void place_text(const cfg_reader *r, const cfg_path *path, const cfg_node
     snprintf(out, n, "%s:%d: %s%s", r->src->name, at != NULL ? cfg_line(at) : 1, where, where[0] != '\0' ? ": " : "");
 }
 
+/* Bytes of the character at s; 0: none that can be shown, as where a text was cut in the middle of one. */
+static size_t printable(const char *s)
+{
+    const unsigned char *u = (const unsigned char *)s;
+    size_t n = u[0] < 0x80 ? 1 : u[0] < 0xe0 ? 2 : u[0] < 0xf0 ? 3 : 4;
+
+    if (n == 1)
+        return u[0] >= 0x20 && u[0] != 0x7f;
+    if (strnlen(s, n) < n || !slim_utf8_valid(slim_bytes_of(s, n)))
+        return 0;
+    return n == 2 && u[0] == 0xc2 && u[1] < 0xa0 ? 0 : n; /* terminals obey U+0080 to U+009F */
+}
+
 /* One line for the log whatever stands in the file. */
 static void make_printable(char *s)
 {
-    for (; *s != '\0'; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7f)
-            *s = '?';
+    while (*s != '\0') {
+        size_t n = printable(s);
+
+        if (n == 0)
+            *s++ = '?';
+        s += n;
+    }
 }
 
 static slim_err fail(cfg_reader *r, const char *place, const char *fmt, va_list ap) __attribute__((format(printf, 3, 0)));
@@ -377,6 +398,8 @@ slim_err cfg_duration(cfg_reader *r, const cfg_path *p, const cfg_node *n, uint6
         return e;
     if (slim_duration_parse(text, ns) != SLIM_OK)
         return type_error(r, p, n, false, wanted);
+    if (*ns > DURATION_MAX_NS)
+        *ns = DURATION_MAX_NS;
     return SLIM_OK;
 }
 

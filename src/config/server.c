@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#define FRAME_MAX_MIB 16
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
 static slim_err read_keepalive(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
@@ -18,6 +19,18 @@ static slim_err read_keepalive(cfg_reader *r, const cfg_path *p, const cfg_node 
     return cfg_mapping(r, p, n, &table, out);
 }
 
+/* HTTP/2 ends below 16 MiB, upstream takes any number. */
+static slim_err read_frame_size(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
+{
+    uint32_t *mib = out;
+    uint64_t v;
+    slim_err e;
+
+    if ((e = cfg_number(r, p, n, UINT32_MAX, &v)) == SLIM_OK)
+        *mib = v < FRAME_MAX_MIB ? (uint32_t)v : FRAME_MAX_MIB;
+    return e;
+}
+
 /* Two names of one setting. */
 static slim_err read_negotiation_timeout(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
 {
@@ -25,10 +38,9 @@ static slim_err read_negotiation_timeout(cfg_reader *r, const cfg_path *p, const
     uint64_t v;
     slim_err e;
 
-    if ((e = cfg_number(r, p, n, 86400, &v)) != SLIM_OK)
-        return e;
-    s->negotiation_timeout_s = (uint32_t)v;
-    return SLIM_OK;
+    if ((e = cfg_number(r, p, n, UINT64_MAX, &v)) == SLIM_OK)
+        s->negotiation_timeout_s = v < UINT32_MAX ? (uint32_t)v : UINT32_MAX;
+    return e;
 }
 
 static slim_err check_endpoint(cfg_reader *r, const cfg_path *p, const cfg_node *n, const slim_cfg_server *s)
@@ -52,7 +64,7 @@ slim_err cfg_read_server(cfg_reader *r, const cfg_path *p, const cfg_node *n, sl
         {"endpoint", CFG_STRING, offsetof(slim_cfg_server, endpoint), NULL, NULL},
         {"tls", CFG_CUSTOM, offsetof(slim_cfg_server, tls), cfg_read_server_tls, NULL},
         {"http2_only", CFG_CUSTOM, 0, cfg_any_bool, NULL},
-        {"max_frame_size", CFG_U32, offsetof(slim_cfg_server, max_frame_mib), NULL, NULL},
+        {"max_frame_size", CFG_CUSTOM, offsetof(slim_cfg_server, max_frame_mib), read_frame_size, NULL},
         {"max_concurrent_streams", CFG_U32, offsetof(slim_cfg_server, max_concurrent_streams), NULL, NULL},
         {"max_header_list_size", CFG_U32, offsetof(slim_cfg_server, max_header_list_size), NULL, NULL},
         {"read_buffer_size", CFG_CUSTOM, 0, cfg_any_number, NULL},

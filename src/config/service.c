@@ -57,13 +57,23 @@ static slim_err read_pqc(cfg_reader *r, const cfg_path *p, const cfg_node *n, vo
     return e;
 }
 
+static slim_err read_outbound_clients(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
+{
+    size_t count;
+    slim_err e = cfg_list(r, p, n, "a list of client entries", &count);
+
+    if (e == SLIM_OK && count > 0)
+        cfg_warn(r, p, n, "has no effect: it is about links that a control plane orders; nodes to dial stand in clients");
+    return e;
+}
+
 static slim_err read_dataplane(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
 {
     static const cfg_field fields[] = {
         {"enforce_pqc", CFG_CUSTOM, 0, read_pqc, NULL},
         {"servers", CFG_CUSTOM, 0, read_servers, NULL},
         {"clients", CFG_CUSTOM, 0, read_clients, NULL},
-        {"outbound_clients", CFG_IGNORED, 0, NULL, NULL},
+        {"outbound_clients", CFG_CUSTOM, 0, read_outbound_clients, NULL},
     };
     static const cfg_table table = {"dataplane", fields, COUNT(fields), true};
 

@@ -150,6 +150,7 @@ slim_err cfg_read_client_tls(cfg_reader *r, const cfg_path *p, const cfg_node *n
 
 slim_err cfg_read_auth(cfg_reader *r, const cfg_path *p, const cfg_node *n, void *out)
 {
+    static const char *const later[] = {"basic", "static_jwt", "jwt", "oidc", "spire"};
     const cfg_node *type = cfg_is_mapping(n) ? cfg_lookup(r, n, "type") : NULL;
     const char *word;
     slim_err e;
@@ -162,5 +163,8 @@ slim_err cfg_read_auth(cfg_reader *r, const cfg_path *p, const cfg_node *n, void
         return e;
     if (strcmp(word, "none") == 0)
         return SLIM_OK;
-    return cfg_fail(r, p, n, "type %.80s: not supported yet; leave the block out, or write type: none", cfg_shown(type));
+    for (size_t i = 0; i < COUNT(later); i++)
+        if (strcmp(word, later[i]) == 0)
+            return cfg_fail(r, p, n, "type %s: not supported yet; leave the block out, or write type: none", word);
+    return cfg_fail(r, &(cfg_path){p, "type", 0}, type, "unknown type \"%.80s\"; only none is supported yet", cfg_shown(type));
 }

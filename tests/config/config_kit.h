@@ -22,10 +22,10 @@ typedef struct kit {
 static const char *kit_getenv(void *arg, const char *name)
 {
     static const char *const known[][2] = {
-        {"NODE", "node-7"},      {"NODE_ID", "node-7"}, {"NODE_ID", "node-7"},   {"SECRET", "hunter2"},
-        {"EMPTY", ""},           {"NUMBER", "4"},       {"TRUE", "true"},        {"NESTED", "${env:NODE}"},
-        {"TYPE", "file"},        {"A:B", "colon"},      {"LINES", "one\ntwo"},   {"DURATION", "1m30s"},
-        {"OFF", "off"},          {"TILDE", "~"},        {"ENDPOINT", "[::1]:1"}, {"URL", "http://h:1"},
+        {"NODE", "node-7"},      {"NODE_ID", "node-7"}, {"LATIN", "hunter2\xe9"}, {"SECRET", "hunter2"},
+        {"EMPTY", ""},           {"NUMBER", "4"},       {"TRUE", "true"},         {"NESTED", "${env:NODE}"},
+        {"TYPE", "file"},        {"A:B", "colon"},      {"LINES", "one\ntwo"},    {"DURATION", "1m30s"},
+        {"OFF", "off"},          {"TILDE", "~"},        {"ENDPOINT", "[::1]:1"},  {"URL", "http://h:1"},
         {"WS", "ws://hunter2:1"}};
 
     for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)

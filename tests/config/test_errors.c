@@ -83,8 +83,9 @@ Test(config_errors, the_text)
     refuse_at(SLIM_CFG_LOAD, "runtime: {}\n\nservices: {\"a\\0b\": 1}\n", "c.yaml:3: a NUL character is not allowed");
     refuse_at(SLIM_CFG_LOAD, "services: {a: \"b\\0\"}\n", "c.yaml:1: a NUL character is not allowed");
     refuse_at(SLIM_CFG_LOAD, "runtime:\n  n_cores: !!int \"3\"\n",
-              "c.yaml:2: tags like tag:yaml.org,2002:int are not supported; a value in quotes is a string");
-    refuse_at(SLIM_CFG_LOAD, "runtime: !x {}\n", "c.yaml:1: tags like !x are not supported; a value in quotes is a string");
+              "c.yaml:2: tags (!word before a value) are not supported; text that begins with ! needs quotes");
+    refuse_at(SLIM_CFG_LOAD, "runtime: !x {}\n",
+              "c.yaml:1: tags (!word before a value) are not supported; text that begins with ! needs quotes");
     kit_parse_bytes(&k, "services: {}\n\0", 14, -1);
     cr_assert_eq(k.err, SLIM_E_CONFIG);
     cr_assert_str_eq(k.why, "c.yaml:2: impossible to parse yaml: control characters are not allowed");
@@ -183,6 +184,8 @@ Test(config_errors, services)
            "c.yaml:1: services.slim/0.dataplane.server: unknown key in dataplane (did you mean \"servers\"?)");
     refuse("services: {slim/0: {dataplane: {servers: {}}}}",
            "c.yaml:1: services.slim/0.dataplane.servers: expected a list of server entries, found a mapping");
+    refuse("services: {slim/0: {dataplane: {outbound_clients: {}}}}",
+           "c.yaml:1: services.slim/0.dataplane.outbound_clients: expected a list of client entries, found a mapping");
     refuse("services: {slim/0: {dataplane: {clients: [7]}}}",
            "c.yaml:1: services.slim/0.dataplane.clients[0]: expected a mapping, found a number");
     refuse("services: {slim/0: {dataplane: {servers: [~]}}}",
@@ -216,6 +219,11 @@ Test(config_errors, what_comes_later)
     refuse_client("auth: {type: basic, username: u, password: hunter2}",
                   ".auth: type basic: not supported yet; leave the block out, or write type: none");
     refuse_server("auth: {type: jwt, key: {}}", ".auth: type jwt: not supported yet; leave the block out, or write type: none");
+    refuse_client("auth: {type: static_jwt}",
+                  ".auth: type static_jwt: not supported yet; leave the block out, or write type: none");
+    refuse_client("auth: {type: oidc}", ".auth: type oidc: not supported yet; leave the block out, or write type: none");
+    refuse_server("auth: {type: spire}", ".auth: type spire: not supported yet; leave the block out, or write type: none");
+    refuse_server("auth: {type: digest}", ".auth.type: unknown type \"digest\"; only none is supported yet");
     refuse_server("auth: {}", ".auth: the key \"type\" is missing");
     refuse_server("auth: hunter2", ".auth: expected a mapping");
     refuse_client("tls: {source: {type: spire, socket_path: 7}}",
@@ -238,7 +246,8 @@ Test(config_errors, server_entries)
     refuse_server("keepalive: {max_connection_idle: 1}", ".keepalive.max_connection_idle: " DURATION "the number 1");
     refuse_server("require_header_mac: no", ".require_header_mac: expected true or false, found the string \"no\"");
     refuse_server("negotiation_timeout_secs: 5s", ".negotiation_timeout_secs: expected a whole number, found the string \"5s\"");
-    refuse_server("negotiation_timeout_secs: 86401", ".negotiation_timeout_secs: 86401 is out of range: 0 to 86400");
+    refuse_server("negotiation_timeout_secs: -5", ".negotiation_timeout_secs: -5 is out of range: 0 to 18446744073709551615");
+    refuse_server("max_frame_size: 4294967296", ".max_frame_size: 4294967296 is out of range: 0 to 4294967295");
     refuse_server("negotiation_timeout_secs: 5, link_hmac_timeout_secs: 5",
                   ": negotiation_timeout_secs and link_hmac_timeout_secs are two names of one setting; give one of them");
     refuse_server("? [a] : b", ": a key of a server entry must be a word");
@@ -259,6 +268,12 @@ Test(config_errors, client_entries)
     refuse_client("compression: gzip",
                   ".compression: unknown compression \"gzip\"; allowed are Gzip, Zlib, Deflate, Snappy, Zstd, Lz4, None, Empty");
     refuse_client("connection_type: local", ".connection_type: unknown connection type \"local\"; allowed are edge, peer, remote");
+    refuse_client("origin: \"\"", ".origin: \"\" is no URI; write https://name or https://name:port");
+    refuse_client("origin: \"https://\"", ".origin: \"https://\" is no URI; write https://name or https://name:port");
+    refuse_client("origin: \"https:///a\"", ".origin: \"https:///a\" is no URI; write https://name or https://name:port");
+    refuse_client("origin: \"https://a b\"", ".origin: \"https://a b\" is no URI; write https://name or https://name:port");
+    refuse_client("origin: \"${env:LINES}\"", ".origin: \"${env:LINES}\" is no URI; write https://name or https://name:port");
+    refuse_client("origin: 5", ".origin: " STRING "the number 5");
     refuse_client("link_id: \"\"", ".link_id: must not be empty; leave it out for a random one");
     refuse_client("rate_limit: many", ".rate_limit: expected calls/seconds like \"100/1\", found \"many\"");
     refuse_client("rate_limit: 5/", ".rate_limit: expected calls/seconds like \"100/1\", found \"5/\"");
@@ -318,6 +333,8 @@ Test(config_errors, references)
     refuse_at(SLIM_CFG_LOAD, "services: {slim/0: {node_id: \"${file:/nul}\"}}",
               AT "${file:/nul}: the file has a NUL character in it");
     refuse_at(SLIM_CFG_LOAD, "services: {slim/0: {node_id: \"${file:/latin}\"}}", AT "${file:/latin}: the file is not UTF-8");
+    refuse_at(SLIM_CFG_LOAD, "services: {slim/0: {node_id: \"${env:LATIN}\"}}",
+              AT "${env:LATIN}: the environment variable LATIN is not UTF-8");
     refuse_at(SLIM_CFG_LOAD, "services:\n  slim/0:\n    x:\n      - a\n      - [{y: \"${env:NOBODY}\"}]\n",
               "c.yaml:5: services.slim/0.x[1][0].y: ${env:NOBODY}: the environment variable NOBODY is not set");
     refuse_at(SLIM_CFG_RUNTIME, "runtime: {n_cores: \"${env:NUMBER}\"}",
@@ -343,6 +360,14 @@ Test(config_errors, ignored_keys_warn)
     warns(SERVER("{endpoint: \"1.2.3.4:5\", metadata: {a: b}}"),
           "c.yaml:1: services.slim/0.dataplane.servers[0].metadata: has no effect: it is what a control plane is told, and that is "
           "not supported yet");
+    warns("tracing: {log_level: loud}\nservices: {slim/0: {}}",
+          "c.yaml:1: tracing.log_level: unknown level \"loud\", info is used; allowed are off, error, warn, info, debug, trace");
+    warns("tracing: {log_level: \"${env:SECRET}\"}\nservices: {slim/0: {}}",
+          "c.yaml:1: tracing.log_level: unknown level \"${env:SECRET}\", info is used; allowed are off, error, warn, info, debug, "
+          "trace");
+    warns("services: {slim/0: {dataplane: {outbound_clients: [{endpoint: \"\"}]}}}",
+          "c.yaml:1: services.slim/0.dataplane.outbound_clients: has no effect: it is about links that a control plane orders; "
+          "nodes to dial stand in clients");
     warns(CLIENT("{endpoint: \"http://h:1\", transport: websocket}"),
           "c.yaml:1: services.slim/0.dataplane.clients[0].transport: unknown key, ignored");
     warns(CLIENT("{endpoint: \"http://h:1\", connection_timeout: 5s}"),
@@ -409,6 +434,10 @@ Test(config_errors, secrets_are_not_shown)
         "runtime: \"${env:SECRET}\"",
         "services: {slim/0: {x: {a: hunter2, b: hunter2, a: hunter2}}}",
         "services: {slim/0: {node_id: !x hunter2}}",
+        "services: {slim/0: {auth: {secret: !hunter2}}}",
+        "services: {slim/0: {auth: {secret: *hunter2}}}",
+        "services: {slim/0: {auth: {secret: &hunter2}}}",
+        "services: {slim/0: {auth: {secret: @hunter2}}}",
         "services: {slim/0: {node_id: hunter2\n",
         "services: {slim/0: {node_id: \"hunter2\\0\"}}",
     };
@@ -425,9 +454,14 @@ Test(config_errors, secrets_are_not_shown)
 
 Test(config_errors, messages_are_one_printable_line)
 {
-    char text[3000], *end;
+    char text[3000], whole[300], *end;
 
     refuse("services: {slim/0: {\"a\\nb\\e[31m\\x7f\": 1}}", "c.yaml:1: services.slim/0.a?b?[31m?: unknown key in a service");
+    refuse("services: {slim/0: {\"\\x9b31m\\xa0ü€😀\": 1}}", "c.yaml:1: services.slim/0.??31m\u00a0ü€😀: unknown key in a service");
+    /* Cut after 80 bytes, in the middle of a letter. */
+    snprintf(text, sizeof(text), "tracing: {display_thread_ids: \"%079d€\"}", 0);
+    snprintf(whole, sizeof(whole), "c.yaml:1: tracing.display_thread_ids: expected true or false, found the string \"%079d?\"", 0);
+    refuse_at(SLIM_CFG_TRACING, text, whole);
     warns(CLIENT("{endpoint: \"http://h:1\", \"a\\nb\": 1}"),
           "c.yaml:1: services.slim/0.dataplane.clients[0].a?b: unknown key, ignored");
     /* Long ones are cut and still tell the place. */
@@ -487,6 +521,10 @@ Test(config_errors, size_and_depth_have_limits)
                     "c.yaml:2: impossible to parse yaml: did not find expected node content, while parsing a flow node");
     refuse_repeated("", "- a\n", 300000, "", "c.yaml:200000: more than 200000 values");
     refuse_repeated("", "#", (4 << 20) + 1, "", "c.yaml:1: larger than 4 MiB");
+    refuse_repeated("", "%TAG !a! x\n", 300000, "---\n", "c.yaml:101: more than 100 lines begin with %");
+    refuse_repeated("#\n#\r\n", "%X\r\n", 101, "", "c.yaml:103: more than 100 lines begin with %");
+    refuse_repeated("", "%X\u2028%X\u2029%X\xc2\x85%X\r", 26, "", "c.yaml:1: more than 100 lines begin with %");
+    refuse_repeated("runtime: \"", "% %", 1000, "\"\n", "c.yaml:1: runtime: expected a mapping, found a string");
     refuse_repeated("", "#", 4 << 20, "",
                     "c.yaml:1: impossible to parse yaml: the file must be a mapping with the keys services, tracing, runtime");
 }
