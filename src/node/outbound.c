@@ -6,6 +6,8 @@
 #include "node/forwarded.h"
 #include "node/subscribe.h"
 
+/* An interval of zero must not become a loop that only dials. */
+#define INTERVAL_MIN_NS 10000000u
 #define SETUP_TIMEOUT_NS 10000000000u
 #define STREAM_WINDOW_BYTES (2u * 1024 * 1024)
 #define CONNECTION_WINDOW_BYTES (16u * 1024 * 1024)
@@ -74,7 +76,7 @@ static uint64_t delay_ns(slim_outbound *o)
     uint64_t wait;
 
     if (!o->cfg.exponential)
-        return o->cfg.interval_ns;
+        return o->cfg.interval_ns > INTERVAL_MIN_NS ? o->cfg.interval_ns : INTERVAL_MIN_NS;
     wait = o->cfg.factor;
     for (uint64_t k = 0; k < o->attempts && wait < o->cfg.max_delay_ns / 1000000u; k++) {
         if (o->cfg.base != 0 && wait > UINT64_MAX / o->cfg.base)

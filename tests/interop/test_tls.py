@@ -112,3 +112,37 @@ def test_several_listeners(make_node, make_peer, authority, folder):
         app.echo()
     for caller, callee in ((a, b), (b, c), (c, a)):
         caller.open(callee.name).ping("hello")
+
+
+def across(make_peer, here, there, transport):
+    """Messages between clients of two nodes in both directions."""
+    peer = make_peer()
+    apps = [peer.client(here, "org/ns/here", **transport), peer.client(there, "org/ns/there", **transport)]
+    for app in apps:
+        app.echo()
+    for caller, callee in (apps, apps[::-1]):
+        # The subscription of the other end may still be on its way.
+        caller.open(callee.name, retries=40, interval=0.25).ping("hello")
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("dialler,listener", [(None, None), (None, "upstream"), ("upstream", None)],
+                         ids=["hub-to-hub", "hub-to-upstream", "upstream-to-hub"])
+def test_nodes_linked_by_mutual_tls(make_node, make_peer, authority, dialler, listener):
+    port, front = free_port(), free_port()
+    make_node("listener", kind=listener, servers=[
+        {"endpoint": f"127.0.0.1:{port}", "tls": {"source": {"type": "file", **authority.leaf("server", "server")},
+                                                  "client_ca": {"type": "file", "path": authority.path}}},
+        server(f"127.0.0.1:{front}")])
+    near = make_node("dialler", kind=dialler, clients=[
+        {"endpoint": f"https://localhost:{port}", "connection_type": "peer",
+         "tls": {"source": {"type": "file", **authority.leaf("client", "client")}, "ca_source": {"type": "file", "path": authority.path}}}])
+    across(make_peer, f"http://{near.endpoints[0]}", f"http://127.0.0.1:{front}", {})
+
+
+def test_nodes_linked_by_a_unix_socket(make_node, make_peer, folder):
+    path = f"unix://{folder}/hub.sock"
+    port = free_port()
+    make_node("listener", servers=[server(path), server(f"127.0.0.1:{port}")])
+    near = make_node("dialler", clients=[{"endpoint": path, "connection_type": "peer", "tls": {"insecure": True}}])
+    across(make_peer, f"http://{near.endpoints[0]}", f"http://127.0.0.1:{port}", {})
