@@ -28,9 +28,9 @@ int main(int argc, char **argv)
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
     switch (o.mode) {
-    case BENCH_CONNECTIONS:
-    case BENCH_SUBSCRIPTIONS:
-    case BENCH_CHURN:
+    case BENCH_CONNECTIONS: return bench_mode_connections(&o);
+    case BENCH_SUBSCRIPTIONS: return bench_mode_subscriptions(&o);
+    case BENCH_CHURN: return bench_mode_churn(&o);
     case BENCH_STREAM:
     case BENCH_FANOUT:
     case BENCH_LATENCY:

@@ -78,8 +78,11 @@ static void count_ready(bench_load *l)
 /* A link that ends before it is told to ends the run. */
 static void link_lost(bench_load *l, bench_link *link, const char *who, uint32_t number)
 {
+    bool told = l->options->no_mac && link->peer.link_id == NULL;
+
     if (bench_load_now(l) != BENCH_CLOSE)
-        bench_load_fail(l, "%s: %s %u: %s", l->options->server, who, number, link->why);
+        bench_load_fail(l, "%s: %s %u: %s%s", l->options->server, who, number, link->why,
+                        told ? "; with --no-mac the node needs require_header_mac: false" : "");
 }
 
 static void publisher_end(bench_link *link)
