@@ -138,29 +138,37 @@ bool bench_payload_check(slim_bytes payload, bench_stamp stamp)
     return n == 0 || memcmp(p, table + phase, n) == 0;
 }
 
-/* The first part with this field number; false when there is none. */
-static bool part_find(slim_bytes in, uint32_t key, slim_bytes *out)
+/* The first part with this field number, empty when there is none. False: no message. */
+static bool part_find(slim_bytes in, uint32_t key, slim_bytes *out, bool *found)
 {
     const uint8_t *p = in.p, *end = p + in.n;
     slim_err e;
     uint64_t k;
 
+    *found = false;
+    *out = slim_bytes_of(end, 0);
     while (p < end) {
         if ((p = slim_wire_varint(p, end, &k, &e)) == NULL)
             return false;
-        if (k == key)
+        if (k == key) {
+            *found = true;
             return slim_wire_part(p, end, out, &e) != NULL;
+        }
         if ((p = slim_wire_skip(p, end, k, 0, &e)) == NULL)
             return false;
     }
-    return false;
+    return true;
 }
 
 bool bench_payload_find(const slim_view *v, slim_bytes *out)
 {
     slim_bytes content, app;
+    bool found;
 
-    /* Publish.msg, Content.app_payload, ApplicationPayload.blob */
-    return part_find(slim_bytes_of(v->tail.p, v->member_rest_bytes), SLIM_KEY_LEN(3), &content) &&
-           part_find(content, SLIM_KEY_LEN(1), &app) && part_find(app, SLIM_KEY_LEN(2), out);
+    /* Publish.msg, Content.app_payload, ApplicationPayload.blob; who encodes anew leaves out an empty blob. */
+    if (!part_find(slim_bytes_of(v->tail.p, v->member_rest_bytes), SLIM_KEY_LEN(3), &content, &found) || !found)
+        return false;
+    if (!part_find(content, SLIM_KEY_LEN(1), &app, &found) || !found)
+        return false;
+    return part_find(app, SLIM_KEY_LEN(2), out, &found);
 }

@@ -125,6 +125,24 @@ Test(message, without_mac)
     bench_message_free(&m);
 }
 
+/* A node that encodes anew leaves out an empty payload; what no payload can be in is told apart. */
+Test(message, payload_left_out)
+{
+    static const uint8_t with_type[] = {0x12, 0, 0x1a, 5, 0x0a, 3, 0x0a, 1, 'm'}, no_app[] = {0x12, 0, 0x1a, 0}, none[] = {0x12, 0},
+                         cut[] = {0x1a, 5, 0x0a, 3};
+    slim_view v = {.tail = slim_bytes_of(with_type, sizeof(with_type)), .member_rest_bytes = sizeof(with_type)};
+    slim_bytes payload;
+
+    cr_assert(bench_payload_find(&v, &payload));
+    cr_assert_eq(payload.n, 0);
+    v = (slim_view){.tail = slim_bytes_of(no_app, sizeof(no_app)), .member_rest_bytes = sizeof(no_app)};
+    cr_assert_not(bench_payload_find(&v, &payload));
+    v = (slim_view){.tail = slim_bytes_of(none, sizeof(none)), .member_rest_bytes = sizeof(none)};
+    cr_assert_not(bench_payload_find(&v, &payload));
+    v = (slim_view){.tail = slim_bytes_of(cut, sizeof(cut)), .member_rest_bytes = sizeof(cut)};
+    cr_assert_not(bench_payload_find(&v, &payload));
+}
+
 Test(message, aim)
 {
     slim_mac *mac = slim_mac_new(&slim_mem_libc, key, slim_bytes_str("link"));

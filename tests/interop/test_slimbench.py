@@ -11,10 +11,7 @@ import pytest
 
 from certificates import Authority
 from faulty_node import FaultyNode
-from harness import UPSTREAM, free_port, server
-
-ours = pytest.mark.skipif(UPSTREAM, reason="upstream's node is known to differ here")
-
+from harness import free_port, server
 
 def slimbench():
     if path := os.environ.get("SLIMBENCH_BIN"):
