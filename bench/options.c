@@ -14,7 +14,7 @@ static const struct {
     [BENCH_STREAM] = {"stream", "publishers to subscribers, one to one, as fast as the windows allow or at --rate"},
     [BENCH_FANOUT] = {"fanout", "each message goes to all subscribers of one name"},
     [BENCH_LATENCY] = {"latency",
-                       "the same at a fixed rate; latency counts from when a message was due, not from when it was sent"},
+                       "one to one at a fixed rate; latency counts from when a message was due, not from when it was sent"},
     [BENCH_REQUEST] = {"request", "one message in flight per publisher, which its subscriber sends back"},
     [BENCH_CONNECTIONS] = {"connections", "opens idle links and holds them"},
     [BENCH_SUBSCRIPTIONS] = {"subscriptions", "subscribes to many names or ids, then publishes to random ones of them"},
@@ -241,6 +241,8 @@ static bool together(const bench_options *o, bool has_duration, char *why, size_
     else if ((timed || o->mode == BENCH_SUBSCRIPTIONS) && bench_sizes_min(&o->payload) < BENCH_STAMP_BYTES)
         snprintf(why, why_n, "--payload: %u bytes are too few in mode %s, which needs %d for a number and a time",
                  bench_sizes_min(&o->payload), modes[o->mode].name, BENCH_STAMP_BYTES);
+    else if (has_duration && o->duration_s <= 0 && o->mode != BENCH_CONNECTIONS)
+        snprintf(why, why_n, "--duration: nothing can be measured in 0 seconds; 0.1 is the least that makes sense");
     else if (o->skip_verify && o->ca != NULL)
         snprintf(why, why_n, "--ca and --insecure-skip-verify exclude each other: nothing is verified; leave one out");
     else if (o->mode == BENCH_REQUEST && o->publishers < o->subscribers)

@@ -49,6 +49,9 @@ struct bench_traffic {
     } lane[BENCH_THREADS_MAX];
 };
 
+/* Its next message, stamped with this time. False: the link has ended, or no memory. */
+bool bench_publisher_send(bench_publisher *p, bench_thread *thread, uint64_t time_ns);
+
 /* E_NOMEM. */
 slim_err bench_traffic_init(bench_traffic *t, bench_load *l);
 void bench_traffic_free(bench_traffic *t);

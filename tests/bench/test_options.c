@@ -111,6 +111,7 @@ Test(options, refused)
         {"stream --rate nan", "nan"},
         {"stream --rate inf", "inf"},
         {"stream --duration -1", "--duration"},
+        {"stream --duration 0", "--duration"},
         {"stream --json --csv", "--csv"},
         {"stream --json=yes", "--json"},
         {"stream --count 5 --duration 3", "--duration"},
