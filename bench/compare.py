@@ -156,11 +156,14 @@ def summarise(results):
                      number(median(theirs, "latency_p50_us"), 0)))
         if ratio:
             bars.append((shape.label, ratio, f"{cpu[0]:.2f} us / {cpu[1]:.2f} us"))
-        if any(report["warnings"] for report in ours + theirs):
-            limited.append(shape.label)
+        for label, reports in found.items():
+            for warning in dict.fromkeys(text.split(":")[0] for report in reports for text in report["warnings"]):
+                limited.append(f"{shape.label}, {label}: {warning}")
     table(rows)
     if limited:
-        print(f"\nslimbench warned in some runs (it was the bottleneck, or the rate was not kept): {'; '.join(limited)}")
+        print("\nslimbench warned in some runs:")
+        for line in limited:
+            print(f"* {line}")
     return bars
 
 

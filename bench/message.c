@@ -31,15 +31,16 @@ static size_t part_size(size_t n)
 /* A Name message, into out of at least NAME_MAX_BYTES. */
 static size_t name_encode(const slim_name *n, uint8_t *out)
 {
-    uint8_t encoded[64], text[160], id[24], *e = encoded, *t = text, *i = id, *p = out;
+    uint8_t encoded[64], text[160], id[24], *e = encoded, *t = text, *p = out;
 
     for (unsigned k = 0; k < 3; k++) {
         e = put_number(e, k + 1, n->key.c[k]);
         t = slim_put(put_part_head(t, k + 1, n->str[k].n), n->str[k].p, n->str[k].n);
     }
     if (n->has_id) {
-        i = put_number(put_number(id, 1, n->id.hi), 2, n->id.lo);
-        e = slim_put(put_part_head(e, 4, (size_t)(i - id)), id, (size_t)(i - id));
+        size_t id_n = (size_t)(put_number(put_number(id, 1, n->id.hi), 2, n->id.lo) - id);
+
+        e = slim_put(put_part_head(e, 4, id_n), id, id_n);
     }
     p = slim_put(put_part_head(p, 1, (size_t)(e - encoded)), encoded, (size_t)(e - encoded));
     p = slim_put(put_part_head(p, 2, (size_t)(t - text)), text, (size_t)(t - text));

@@ -4,6 +4,7 @@
 /* A publisher queues so much ahead of its window, and in one turn so many messages, that the others get theirs. */
 #define AHEAD_BYTES (128u * 1024)
 #define BURST 128
+#define TURN 1024
 /* By the clock it queues ahead until memory would suffer; what is due later keeps its time. */
 #define BEHIND_BYTES (16u * 1024 * 1024)
 /* A request that is not answered by then is given up. */
@@ -14,21 +15,29 @@ static bool may_send(const bench_publisher *p)
     return p->made && p->link.live && (p->traffic->options->count == 0 || p->sent < p->traffic->options->count);
 }
 
-/* As fast as the window allows. */
+/* As fast as the windows allow, but not faster than what comes back is read: a bounded helping per turn, and the next publisher's
+ * turn comes first then. */
 static uint64_t turn_fast(bench_traffic *t, bench_thread *thread)
 {
+    struct bench_lane *lane = &t->lane[thread->index];
+    uint32_t mine = (t->n_publishers - thread->index + t->load->n_threads - 1) / t->load->n_threads;
     uint64_t until = UINT64_MAX, now = slim_clock_ns();
+    int all = 0;
 
-    for (uint32_t i = thread->index; i < t->n_publishers; i += t->load->n_threads) {
-        bench_publisher *p = &t->publishers[i];
+    if (thread->index >= t->n_publishers)
+        return UINT64_MAX;
+    for (uint32_t i = 0; i < mine && all < TURN; i++) {
+        bench_publisher *p = &t->publishers[thread->index + lane->first * t->load->n_threads];
         int n = 0;
 
         while (n < BURST && may_send(p) && bench_link_queued(&p->link) < AHEAD_BYTES && bench_publisher_send(p, thread, now))
             n++;
         if (n == BURST)
             until = 0;
+        all += n;
+        lane->first = lane->first + 1 < mine ? lane->first + 1 : 0;
     }
-    return until;
+    return all < TURN ? until : 0;
 }
 
 /* By the schedule: publisher i's message k is due at (k * publishers + i) / rate. */

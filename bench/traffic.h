@@ -44,8 +44,8 @@ struct bench_traffic {
     bench_publisher *publishers;
     bench_subscriber *subscribers;
     struct bench_lane {
-        uint32_t first;  /* this thread's publisher that is due next, on a schedule */
-        uint64_t rounds; /* how often all of this thread's have had their turn */
+        uint32_t first;  /* which of this thread's publishers has the next turn */
+        uint64_t rounds; /* by the clock: how often all of them have had theirs */
     } lane[BENCH_THREADS_MAX];
 };
 

@@ -3,6 +3,8 @@
 
 #include "bench/traffic.h"
 
+/* When less of what was sent has come within the window, queues and windows on the way were filling. */
+#define STEADY 0.9
 /* What has not come when nothing came for so long is lost. */
 #define QUIET_NS 3000000000u
 
@@ -129,6 +131,10 @@ void bench_traffic_report(bench_traffic *t, bench_report *r, bench_tally *sum)
                             lateness.n != 0 ? (double)bench_histogram_at(&lateness, 0.99) / 1000 : NAN, 1, "us");
     bench_report_cost(r, l, messages, "message");
     bench_report_tally(r, sum);
+    if (o->count == 0 && !t->answered && messages < STEADY * (double)(l->to.sent - l->from.sent) * (t->to_all ? o->subscribers : 1))
+        bench_report_warn(
+            r, "more was sent than delivered while it was measured: windows and queues were still filling, so the figures "
+               "are not steady; measure longer (--warmup, --duration) or at a --rate");
     if (bad_mac != 0)
         bench_report_warn(r, "%llu messages had a wrong header MAC", (unsigned long long)bad_mac);
     if (foreign != 0)
