@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "auth/uuid.h"
+#include "core/wire.h"
 
 #define PATH "/dataplane.proto.v1.DataPlaneService/OpenChannel"
 #define STREAM_WINDOW_BYTES (2u * 1024 * 1024)
@@ -44,12 +45,43 @@ static void conn_closed(slim_conn *c, slim_err why, const char *text)
     l->asking = NULL;
 }
 
+static uint8_t *put_string(uint8_t *p, unsigned number, const char *text)
+{
+    size_t n = strlen(text);
+
+    *p++ = (uint8_t)SLIM_KEY_LEN(number);
+    p = slim_varint_put(p, n);
+    return slim_put(p, text, n);
+}
+
+/* The request of a client that has no key to offer (data-plane.md 2.5). */
+static bool send_without_key(bench_link *l, const slim_negotiation_config *cfg, const char *id)
+{
+    uint8_t payload[256], link[264], message[272], *p = payload;
+    size_t n;
+
+    p = put_string(p, 1, id);
+    p = put_string(p, 2, cfg->version);
+    if (l->target->kind != SLIM_REMOTE) {
+        *p++ = SLIM_KEY_VARINT(5);
+        *p++ = l->target->kind == SLIM_PEER ? 1 : 2;
+    }
+    p = put_string(p, 6, cfg->node_id);
+    n = (size_t)(p - payload);
+    link[0] = SLIM_KEY_LEN(1);
+    n = (size_t)(slim_put(slim_varint_put(link + 1, n), payload, n) - link);
+    message[0] = SLIM_KEY_LEN(SLIM_MSG_LINK);
+    n = (size_t)(slim_put(slim_varint_put(message + 1, n), link, n) - message);
+    return bench_link_send(l, slim_bytes_of(message, n));
+}
+
 static void on_open(slim_h2 *h, slim_stream *s)
 {
     bench_link *l = slim_stream_user(s);
     slim_negotiation_config cfg = {.version = "3.4.6", .deployment_name = "", .strict = false};
     char id[37], node[48] = "node-";
     uint8_t *request;
+    bool sent;
     size_t n;
 
     if (slim_uuid4(&slim_random_openssl, id) != SLIM_OK || slim_uuid4(&slim_random_openssl, node + 5) != SLIM_OK)
@@ -58,11 +90,10 @@ static void on_open(slim_h2 *h, slim_stream *s)
     l->asking = slim_negotiation_start(&cfg, slim_bytes_str(id), l->target->kind, &slim_random_openssl, l->io->mem, &request, &n);
     if (l->asking == NULL)
         goto fail;
-    if (bench_link_send(l, slim_bytes_of(request, n))) {
-        slim_free(l->io->mem, request);
-        return;
-    }
+    sent = l->target->offers_no_key ? send_without_key(l, &cfg, id) : bench_link_send(l, slim_bytes_of(request, n));
     slim_free(l->io->mem, request);
+    if (sent)
+        return;
 fail:
     slim_conn_abort(l->conn, SLIM_E_NOMEM, "no memory or no randomness for the negotiation");
 }
@@ -177,14 +208,28 @@ bool bench_link_dial(bench_link *l, const bench_target *t, slim_io *io)
     return l->conn != NULL;
 }
 
+uint8_t *bench_link_begin(bench_link *l, size_t n)
+{
+    return l->stream != NULL ? slim_stream_begin(l->stream, n, n) : NULL;
+}
+
 bool bench_link_send(bench_link *l, slim_bytes message)
 {
-    uint8_t *room;
+    uint8_t *room = bench_link_begin(l, message.n);
 
-    if (l->stream == NULL || (room = slim_stream_begin(l->stream, message.n, message.n)) == NULL)
-        return false;
-    slim_put(room, message.p, message.n);
-    return true;
+    if (room != NULL)
+        slim_put(room, message.p, message.n);
+    return room != NULL;
+}
+
+bool bench_link_verify(const bench_link *l, const slim_view *v)
+{
+    uint8_t pre[32768];
+
+    if (l->mac == NULL)
+        return true;
+    return v->has_mac && slim_preimage_bound(v) <= sizeof(pre) &&
+           slim_mac_verify(l->mac, slim_bytes_of(pre, slim_preimage_build(v, v->ttl, true, pre)), v->mac);
 }
 
 bool bench_link_subscribe(bench_link *l, const slim_name *name, bool unsubscribe, uint64_t id)

@@ -15,6 +15,7 @@ typedef struct bench_target {
     slim_address address;
     slim_tls_ctx *tls; /* NULL: plaintext */
     slim_link_kind kind;
+    bool offers_no_key;    /* the link goes without a header MAC, if the node is lenient */
     slim_conn_config conn; /* filled in by bench_target_ready */
 } bench_target;
 
@@ -42,12 +43,18 @@ slim_err bench_target_ready(bench_target *t, const char *server, const slim_tls_
 bool bench_link_dial(bench_link *l, const bench_target *t, slim_io *io);
 /* Sends Subscribe or Unsubscribe for a name; the ack comes by on_ack unless id is 0. */
 bool bench_link_subscribe(bench_link *l, const slim_name *name, bool unsubscribe, uint64_t id);
+/* Room for a message of n bytes that is queued with this, to be filled before the next call. NULL: the call has ended, or no
+ * memory. */
+uint8_t *bench_link_begin(bench_link *l, size_t n);
 /* Queues a protobuf message as it is. */
 bool bench_link_send(bench_link *l, slim_bytes message);
 /* Bytes that wait behind the peer's window. */
 size_t bench_link_queued(const bench_link *l);
 /* Ends the call, then the connection. */
 void bench_link_close(bench_link *l);
+
+/* Is the MAC of a received message right? True on a link without one. */
+bool bench_link_verify(const bench_link *l, const slim_view *v);
 
 /* A name of three strings and an id (0: none), with the hashes of the strings. The strings must outlive it. */
 void bench_name(slim_name *out, const char *a, const char *b, const char *c, uint64_t id);

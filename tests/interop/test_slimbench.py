@@ -1,0 +1,239 @@
+"""The load tool against both nodes, and against one that loses, doubles, swaps and spoils messages."""
+import csv
+import io
+import json
+import os
+import pathlib
+import signal
+import subprocess
+
+import pytest
+
+from certificates import Authority
+from faulty_node import FaultyNode
+from harness import free_port, server
+
+def slimbench():
+    if path := os.environ.get("SLIMBENCH_BIN"):
+        return str(pathlib.Path(path).resolve())
+    # <build>/src/bin/slimrouter and <build>/bench/slimbench
+    return str(pathlib.Path(os.environ["SLIMROUTER_BIN"]).resolve().parents[2] / "bench" / "slimbench")
+
+
+def bench(at, mode, *arguments, status=0, output="--json"):
+    done = subprocess.run([slimbench(), mode, "--server", at, *([output] if output else []), *map(str, arguments)], capture_output=True,
+                          text=True, timeout=40)
+    assert done.returncode == status, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    if output != "--json":
+        return done.stdout
+    assert done.stdout.count("\n") == 1
+    return json.loads(done.stdout)
+
+
+def clean(found):
+    assert [found[key] for key in ("lost", "duplicates", "reordered", "corrupt")] == [0, 0, 0, 0], found
+    return found
+
+
+@pytest.fixture
+def at(hub):
+    return hub.endpoints[0]
+
+
+SHORT = ("--duration", 0.3, "--warmup", 0.1)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("more", [(), ("--publishers", 5, "--subscribers", 3, "--threads", 2, "--payload", "16-5000"), ("--payload", 0),
+                                  ("--identity", 0, "--verify-mac", "on", "--quick-ack"), ("--rate", 2000)], ids=str)
+def test_stream(hub, at, more):
+    found = clean(bench(at, "stream", *SHORT, "--pid", hub.pid, *more))
+    assert found["delivered"] > 100
+    assert found["node_cpu_us"] > 0 and found["node_rss_mib"] > 1 and found["own_cpu_us"] > 0
+
+
+def test_stream_by_count(at):
+    found = clean(bench(at, "stream", "--count", 3000, "--publishers", 2, "--payload", "16,100000"))
+    assert found["sent"] == found["delivered"] == 6000
+
+
+@pytest.mark.smoke
+def test_fanout(at):
+    found = clean(bench(at, "fanout", "--count", 200, "--publishers", 2, "--subscribers", 20, "--threads", 2))
+    assert found["sent"] == 400
+    assert found["delivered"] == 8000
+
+
+def test_latency(at):
+    found = clean(bench(at, "latency", "--duration", 0.5, "--warmup", 0.1, "--rate", 400, "--publishers", 3))
+    assert 190 <= found["sent"] <= 202
+    assert 0 < found["latency_p50_us"] <= found["latency_p90_us"] <= found["latency_p99_us"] <= found["latency_max_us"]
+
+
+def test_latency_counts_the_wait(hub, at):
+    """While the node stands still messages go on being due; who measures from the send would see one slow message."""
+    child = subprocess.Popen([slimbench(), "latency", "--server", at, "--json", "--duration", "2", "--warmup", "0", "--rate", "500"],
+                             stdout=subprocess.PIPE, text=True)
+    try:
+        child_wait(child, 0.7)
+        os.kill(hub.pid, signal.SIGSTOP)
+        child_wait(child, 0.6)
+    finally:
+        os.kill(hub.pid, signal.SIGCONT)
+    out, _ = child.communicate(timeout=20)
+    found = clean(json.loads(out))
+    # 300 of 1000 messages fell into the stop, evenly.
+    assert found["latency_max_us"] > 500_000
+    assert found["latency_p90_us"] > 250_000
+
+
+def child_wait(child, seconds):
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(seconds)
+
+
+@pytest.mark.smoke
+def test_request(at):
+    found = clean(bench(at, "request", "--count", 50, "--publishers", 4, "--subscribers", 2, "--threads", 2))
+    assert found["sent"] == 200
+    assert found["delivered"] == 400
+    assert found["requests_rate"] > 0
+
+
+@pytest.mark.smoke
+def test_connections(hub, at):
+    found = bench(at, "connections", "--links", 150, "--duration", 0.2, "--threads", 2, "--pid", hub.pid)
+    assert (found["opened"], found["failed"], found["lost"]) == (150, 0, 0)
+    assert found["rate"] > 0
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("what", ["--names", "--ids"])
+def test_subscriptions(hub, at, what):
+    found = clean(bench(at, "subscriptions", what, 2000, "--links", 3, "--threads", 2, "--lookups", 3000, "--pid", hub.pid))
+    assert found["acked"] == 2000
+    assert found["lookups"] == 3000
+    assert found["rate"] > 0
+
+
+@pytest.mark.smoke
+def test_churn(at):
+    found = clean(bench(at, "churn", *SHORT, "--links", 4, "--names", 5, "--threads", 2))
+    assert found["cycles"] >= 4
+    assert found["failures"] == 0
+    assert found["delivered"] > 100
+
+
+@pytest.mark.parametrize("mode", ["stream", "fanout", "latency", "request", "connections", "subscriptions", "churn"])
+def test_upstream(make_node, mode):
+    node = make_node(kind="upstream")
+    more = {"connections": ("--links", 20, "--duration", 0.1), "subscriptions": ("--names", 300, "--lookups", 300)}.get(mode, SHORT)
+    found = bench(node.endpoints[0], mode, "--pid", node.pid, *more)
+    if mode != "connections":
+        clean(found)
+    assert found["node_rss_mib"] > 1
+
+
+@pytest.mark.parametrize("mutual", [False, True], ids=["tls", "mtls"])
+def test_tls(make_node, folder, mutual):
+    authority, port = Authority(folder, "authority"), free_port()
+    more = {"client_ca": {"type": "file", "path": authority.path}} if mutual else {}
+    make_node(servers=[{"endpoint": f"127.0.0.1:{port}", "tls": {"source": {"type": "file", **authority.leaf("server", "server")}, **more}}])
+    leaf = authority.leaf("client", "client")
+    present = ("--cert", leaf["cert"], "--key", leaf["key"]) if mutual else ()
+    found = clean(bench(f"https://127.0.0.1:{port}", "stream", "--count", 500, "--ca", authority.path, *present))
+    assert found["tls"] == "yes"
+    clean(bench(f"https://127.0.0.1:{port}", "stream", "--count", 500, "--insecure-skip-verify", *present))
+    bench(f"https://127.0.0.1:{port}", "stream", "--count", 5, *present, status=1, output=None)
+
+
+def test_unix_socket(make_node, folder):
+    make_node(servers=[server(f"unix://{folder}/hub.sock")])
+    clean(bench(f"unix://{folder}/hub.sock", "stream", "--count", 1000, "--quick-ack"))
+
+
+def test_without_mac(make_node, at):
+    node = make_node("lenient", servers=[server(f"127.0.0.1:{free_port()}", require_header_mac=False)])
+    assert clean(bench(node.endpoints[0], "stream", "--count", 1000, "--no-mac"))["mac"] == "no"
+    bench(at, "stream", "--count", 5, "--no-mac", status=1, output=None)
+
+
+def test_formats(at):
+    rows = list(csv.reader(io.StringIO(bench(at, "stream", "--count", 10, "--payload", "16,20", output="--csv"))))
+    assert len(rows) == 2 and len(rows[0]) == len(rows[1])
+    row = dict(zip(*rows))
+    assert (row["delivered"], row["payload"], row["node_cpu_us"]) == ("10", "16,20", "")
+    assert "delivered" in bench(at, "stream", "--count", 10, output=None)
+
+
+def test_interrupt(at):
+    child = subprocess.Popen([slimbench(), "stream", "--server", at, "--json", "--duration", "60", "--rate", "1000"],
+                             stdout=subprocess.PIPE, text=True)
+    child_wait(child, 1.6)
+    child.send_signal(signal.SIGINT)
+    out, _ = child.communicate(timeout=20)
+    assert child.returncode == 0
+    assert 0 < clean(json.loads(out))["seconds"] < 20
+
+
+def test_status(at):
+    assert "--payload" in complaint(at, 2, "stream", "--payload", "many")
+    nowhere = f"127.0.0.1:{free_port()}"
+    assert nowhere in complaint(nowhere, 1, "stream")
+    assert "4194303" in complaint(at, 1, "stream", "--pid", "4194303")
+
+
+def complaint(at, status, *arguments):
+    done = subprocess.run([slimbench(), *arguments, "--server", at], capture_output=True, text=True, timeout=40)
+    assert done.returncode == status, done.stderr
+    assert done.stderr.startswith("slimbench: ")
+    return done.stderr
+
+
+def test_node_dies(hub, at):
+    child = subprocess.Popen([slimbench(), "stream", "--server", at, "--duration", "60"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True)
+    child_wait(child, 1)
+    os.kill(hub.pid, signal.SIGKILL)
+    out, err = child.communicate(timeout=20)
+    # Whether messages were under way decides between lost messages and nothing but a lost link.
+    assert child.returncode in (1, 3), err
+    assert at in err
+    assert "delivered" in out
+
+
+def drop(number, message):
+    return [] if number in (10, 11, 40) else [message]
+
+
+def double(number, message):
+    return [message, message] if number in (10, 20) else [message]
+
+
+class Swap:
+    def __init__(self):
+        self.kept = []
+
+    def __call__(self, number, message):
+        if number == 10:
+            self.kept = [message]
+            return []
+        kept, self.kept = self.kept, []
+        return [message, *kept]
+
+
+def spoil(number, message):
+    """The last byte of the payload."""
+    return [message[:-1] + bytes([message[-1] ^ 1])] if number in (10, 20, 30, 45) else [message]
+
+
+@pytest.mark.parametrize("fault,expected", [(lambda n, m: [m], (0, 0, 0, 0)), (drop, (3, 0, 0, 0)), (double, (0, 2, 0, 0)),
+                                            (Swap(), (0, 0, 1, 0)), (spoil, (4, 0, 0, 4))],
+                         ids=["none", "drop", "double", "swap", "spoil"])
+def test_faults_are_seen(fault, expected):
+    node = FaultyNode(fault)
+    try:
+        found = bench(node.endpoint, "stream", "--no-mac", "--count", 50, "--publishers", 1, status=3 if any(expected) else 0)
+    finally:
+        node.stop()
+    assert tuple(found[key] for key in ("lost", "duplicates", "reordered", "corrupt")) == expected
