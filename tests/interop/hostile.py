@@ -16,8 +16,8 @@ END_STREAM, END_HEADERS, ACK = 1, 4, 1
 PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 1, 2, 3, 6, 9, 11
 # What the node's caches, log lines and freed memory that it keeps may add; a flood that is stored would be many times that.
 FLAT_MIB = 24
-# The sanitizer holds freed memory back on purpose.
-FLAT_SANITIZED_MIB = 420
+# A sanitizer holds freed memory back on purpose.
+SANITIZED_MIB = 320
 
 
 def frame(kind, flags=0, stream=0, payload=b"", length=None):
@@ -136,7 +136,9 @@ class Watch:
         self.node, self.more = node, more
         maps = pathlib.Path(f"/proc/{node.pid}/maps").read_text()
         self.sanitized = "libasan" in maps or "libtsan" in maps
-        self.limit_mib = (FLAT_SANITIZED_MIB if self.sanitized else FLAT_MIB) if grown_mib is None else grown_mib
+        self.limit_mib = FLAT_MIB if grown_mib is None else grown_mib
+        if self.sanitized:
+            self.limit_mib = self.limit_mib * 4 + SANITIZED_MIB
         self.rounds, self.error, self.stopping = 0, None, False
 
     def __enter__(self):

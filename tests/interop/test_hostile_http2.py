@@ -109,7 +109,7 @@ def test_window_update_beyond_the_largest_window(hub, watch, stream):
 
 
 @pytest.mark.parametrize("one", [frame(PRIORITY, 0, 1, struct.pack(">IB", 0, 7)), frame(PRIORITY, 0, 4711, struct.pack(">IB", 0, 7)),
-                                 frame(DATA, 0, 1), frame(DATA, 8, 1, b"\xc8" + bytes(200)), frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 1))],
+                                 frame(DATA, 0, 1), frame(DATA, 8, 1, b"\x05" + bytes(5)), frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 1))],
                          ids=["priority", "priority of no stream", "empty data", "padding alone", "window update"])
 def test_flood_of_frames_that_say_nothing(hub, watch, one):
     raw = Raw(hub, receive_bytes=4096)
