@@ -45,6 +45,7 @@ struct slim_h2 {
     void *user;
     slim_stream *streams, *ready;
     uint32_t n_streams;
+    uint32_t void_frames; /* received since DATA went either way */
     slim_buf *feeding; /* where the bytes of the current feed lie */
     bool in_feed, alive, ping_pending, failed, no_memory, dirty;
     bool broken; /* nghttp2 gave up while sending: nothing more can be said */

@@ -73,6 +73,7 @@ int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *
     n = slim_sendq_take(&s->out, length, &h->slice[h->n_slices], room, &k);
     h->n_slices += k;
     h->out_bytes += n;
+    h->void_frames = 0; /* window updates follow */
     slim_purse_add(h->cfg.purse, -(int64_t)n);
     return n == length ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }

@@ -1,0 +1,190 @@
+"""Peers that strain what comes before the first message: connections without end, slow ones, TLS, and the last descriptor."""
+import ctypes
+import ctypes.util
+import itertools
+import resource
+import socket
+import struct
+import time
+
+import pytest
+
+from certificates import Authority
+from hostile import DATA, END_HEADERS, PING, PREFACE, SETTINGS, Raw, Watch, frame, request
+from harness import UPSTREAM, free_port, server, wait_until
+from wire import dial, name
+
+pytestmark = [pytest.mark.skipif(UPSTREAM, reason="upstream has none of these limits"), pytest.mark.smoke]
+# What the node gives a peer for its handshake, preface and first call is 10 s; a busy machine may come late.
+PATIENCE = 25
+
+
+@pytest.fixture
+def watch(hub):
+    with Watch(hub) as watch:
+        yield watch
+
+
+@pytest.fixture
+def descriptors():
+    """This process opens thousands of sockets too."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 16384), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture
+def secure(make_node, folder):
+    """A node with a TLS listener and a plain one, which the good peers use."""
+    leaf = Authority(folder, "root").leaf("node", "server")
+    tls = {"source": {"type": "file", "cert": leaf["cert"], "key": leaf["key"]}}
+    return make_node(servers=[server(f"127.0.0.1:{free_port()}"), {"endpoint": f"127.0.0.1:{free_port()}", "tls": tls}])
+
+
+def connect(node, number=0):
+    host, port = node.endpoints[number].rsplit(":", 1)
+    return socket.create_connection((host, int(port)), 10)
+
+
+def test_half_open_and_slow_connections(hub, descriptors):
+    """Two thousand that say nothing, and some that say their preface, their headers or their first message byte by byte."""
+    opening = PREFACE + frame(SETTINGS)
+    # What is said at once, and what one byte at a time.
+    kinds = {"preface": (b"", opening), "settings": (PREFACE, frame(SETTINGS)[:8] * 9), "headers": (opening, request(1, 0)),
+             "message": (opening + request(1), frame(DATA, 0, 1, b"\0\0\0\x10\0" + bytes(4096)))}
+    with Watch(hub, 48) as watch:
+        silent = [Raw(hub, preface=False) for _ in range(2000)]
+        calm = [Raw(hub) for _ in range(100)]
+        slow = []
+        for first, rest in kinds.values():
+            for _ in range(5):
+                raw = Raw(hub, preface=False)
+                raw.send(first)
+                slow.append((raw, iter(rest)))
+        deadline = time.monotonic() + PATIENCE
+        waiting = silent + calm + [raw for raw, _ in slow]
+        while waiting and time.monotonic() < deadline:
+            for raw, rest in slow:
+                if (byte := next(rest, None)) is not None:
+                    raw.send(bytes([byte]), 1)
+            time.sleep(0.3)
+            # The first and the last of a crowd stand for it until they are closed.
+            if waiting[0].is_closed() or waiting[-1].is_closed():
+                waiting = [raw for raw in waiting if not raw.is_closed()]
+        messages = [raw for raw, _ in slow[-5:]]
+        # A call that was opened ends with its trailers, and its connection 10 s later.
+        assert all(raw in messages for raw in waiting), f"{len(waiting)} connections are still open"
+        watch.blamed("no HTTP/2 preface in time")
+        watch.blamed("timed out waiting for link negotiation")
+
+
+def test_connection_storm(hub, watch):
+    for number in range(3000):
+        one = connect(hub)
+        if number % 3 == 0:
+            # Reset instead of an orderly end.
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        elif number % 3 == 1:
+            one.send(PREFACE + frame(SETTINGS) + request(1))
+        one.close()
+
+
+def hello(pair):
+    """The first flight of a TLS client."""
+    incoming, outgoing, shake = pair
+    try:
+        shake.do_handshake()
+    except Exception:  # it wants the answer
+        pass
+    return outgoing.read()
+
+
+def tls_pair(context):
+    import ssl
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    return incoming, outgoing, context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+
+
+def client_context(folder):
+    import ssl
+    context = ssl.create_default_context(cafile=str(folder / "root.pem"))
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+def test_tls_handshake_storm(secure, folder):
+    """Handshakes that are left after the first flight, broken in it, and finished and left."""
+    context, kept = client_context(folder), []
+    with Watch(secure, 64) as watch:
+        for _ in range(300):
+            one = connect(secure, 1)
+            one.send(hello(tls_pair(context)))
+            kept.append(one)
+        for number in range(300):
+            one = connect(secure, 1)
+            data = bytearray(hello(tls_pair(context)))
+            data[number % len(data)] ^= 0xFF
+            one.send(data[:-20] if number % 2 else data)
+            one.close()
+        for _ in range(100):
+            context.wrap_socket(connect(secure, 1), server_hostname="localhost").close()
+        plain = connect(secure, 1)
+        plain.send(PREFACE + frame(SETTINGS))
+        plain.settimeout(10)
+        while plain.recv(4096):
+            pass
+        watch.blamed("reason=")
+        for one in kept:
+            one.close()
+
+
+def test_tls_renegotiation(secure, folder):
+    """TLS 1.2 allows a peer to ask for another handshake at any time; the node refuses, however often it is asked."""
+    lib = ctypes.CDLL("libssl.so.3")
+    pointer = ctypes.c_void_p
+    for call, result, arguments in (("TLS_client_method", pointer, []), ("SSL_CTX_new", pointer, [pointer]),
+                                    ("SSL_new", pointer, [pointer]), ("SSL_CTX_ctrl", ctypes.c_long, [pointer, ctypes.c_int, ctypes.c_long, pointer]),
+                                    ("SSL_set_fd", ctypes.c_int, [pointer, ctypes.c_int]), ("SSL_connect", ctypes.c_int, [pointer]),
+                                    ("SSL_renegotiate", ctypes.c_int, [pointer]), ("SSL_do_handshake", ctypes.c_int, [pointer]),
+                                    ("SSL_free", None, [pointer]), ("SSL_CTX_free", None, [pointer])):
+        getattr(lib, call).restype, getattr(lib, call).argtypes = result, arguments
+    set_max_version, tls12 = 124, 0x0303
+    with Watch(secure, 48):
+        context = lib.SSL_CTX_new(lib.TLS_client_method())
+        lib.SSL_CTX_ctrl(context, set_max_version, tls12, None)
+        for _ in range(20):
+            one = connect(secure, 1)
+            one.settimeout(None)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 10, 0))
+            session = lib.SSL_new(context)
+            lib.SSL_set_fd(session, one.fileno())
+            assert lib.SSL_connect(session) == 1, "the first handshake"
+            assert lib.SSL_renegotiate(session) == 1
+            assert lib.SSL_do_handshake(session) != 1, "the node took part in another handshake"
+            lib.SSL_free(session)
+            one.close()
+        lib.SSL_CTX_free(context)
+
+
+def open_descriptors(node):
+    import os
+    return len(os.listdir(f"/proc/{node.pid}/fd"))
+
+
+def test_no_descriptor_left(hub, descriptors):
+    """Existing links are served, the log says it once a second, and when descriptors return the node accepts again."""
+    with Watch(hub) as watch:
+        limit = open_descriptors(hub) + 40
+        resource.prlimit(hub.pid, resource.RLIMIT_NOFILE, (limit, limit))
+        crowd = [Raw(hub) for _ in range(100)]
+        watch.blamed("accept failed")
+        since, rounds = time.monotonic(), watch.rounds
+        time.sleep(3)
+        assert watch.rounds > rounds + 10, "links that were there before are not served"
+        lines = watch.blamed("accept failed")
+        assert len(lines) <= time.monotonic() - since + 3, f"{len(lines)} lines in 3 s"
+        for one in crowd:
+            one.close()
+        link = dial(hub.endpoints[0])
+        link.subscribed(name("org/ns/late", 1))
