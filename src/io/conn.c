@@ -588,8 +588,6 @@ static void conn_event(slim_io_user *user, const slim_ring_event *ev)
         conn_name_peer(c);
         conn_tcp_options(c);
         conn_established(c);
-        if (c->tls != NULL)
-            conn_feed_tls(c, slim_bytes_of(NULL, 0)); /* a client speaks first: its hello is made by the first read */
         return;
     case SLIM_EV_RECV: conn_recv(c, ev); return;
     case SLIM_EV_SENT: conn_sent(c, ev->res); return;
