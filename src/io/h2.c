@@ -29,8 +29,6 @@ static slim_stream *stream_of(nghttp2_session *session, int32_t id)
 #define WAITING_FRAMES_MAX 1000u
 /* nghttp2 allocates the text of a GOAWAY when it is announced. */
 #define GOAWAY_BYTES_MAX 16384u
-/* Frames in a row that move nothing and are not answered: a real peer sends a few beside each DATA frame of either side. */
-#define VOID_FRAMES_MAX 10000u
 
 static void fail(slim_h2 *h, const char *why, size_t n)
 {
@@ -45,28 +43,11 @@ void h2_check(slim_h2 *h, int rv)
         h->no_memory = true;
 }
 
-/* What the peer sends costs us work without end and itself next to nothing. */
-static void count_void(slim_h2 *h)
-{
-    if (h->void_frames++ != VOID_FRAMES_MAX)
-        return;
-    if (h->why[0] == '\0')
-        snprintf(h->why, sizeof(h->why), "more than %u frames in a row that say nothing", VOID_FRAMES_MAX);
-    h2_check(h, nghttp2_session_terminate_session(h->session, NGHTTP2_ENHANCE_YOUR_CALM));
-}
-
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
 {
     static const char why[] = "GOAWAY frame of more than 16384 bytes";
 
-    switch (hd->type) {
-    case NGHTTP2_HEADERS:
-    case NGHTTP2_RST_STREAM: /* these three have limits of their own */
-    case NGHTTP2_CONTINUATION:
-    case NGHTTP2_SETTINGS: /* these two are answered, so they end at WAITING_FRAMES_MAX */
-    case NGHTTP2_PING: break;
-    default: count_void(user); /* DATA too, until it turns out to carry something */
-    }
+    h2_guard_frame(user, hd);
     if (hd->type != NGHTTP2_GOAWAY || hd->length <= GOAWAY_BYTES_MAX)
         return 0;
     fail(user, why, sizeof(why) - 1);
@@ -130,6 +111,7 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
             h->void_frames = 0;
         }
         break;
+    case NGHTTP2_RST_STREAM: h->reset_id = frame->hd.stream_id; break;
     case NGHTTP2_HEADERS:
         if ((s = stream_of(session, frame->hd.stream_id)) != NULL)
             h2_stream_headers_done(s, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0);
@@ -163,6 +145,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 {
     slim_stream *s = stream_of(session, id);
 
+    h2_guard_closed(user, id);
     if (s != NULL) {
         nghttp2_session_set_stream_user_data(session, id, NULL);
         h2_stream_free(s);

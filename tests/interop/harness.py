@@ -121,9 +121,9 @@ class Node:
         self.config.write_text(yaml(document))
         self.process = None
 
-    def start(self, wait=True):
+    def start(self, wait=True, **popen):
         self.process = Process([*node_command(self.kind), "--config", str(self.config), *self.arguments], self.folder / f"{self.label}.log",
-                               stdin=subprocess.DEVNULL)
+                               stdin=subprocess.DEVNULL, **popen)
         if wait:
             self.wait_ready()
         return self

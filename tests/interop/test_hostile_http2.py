@@ -116,7 +116,7 @@ def test_flood_of_frames_that_say_nothing(hub, watch, one):
     flood = one * (20 * 2**20 // len(one))
     raw.send(request(1) + flood)
     assert raw.closing() == ENHANCE_YOUR_CALM
-    watch.blamed("frames in a row that say nothing", raw.peer)
+    watch.blamed("frames without end that say nothing", raw.peer)
 
 
 def test_flood_of_frames_of_an_unknown_kind(hub, watch):
