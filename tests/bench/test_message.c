@@ -28,7 +28,7 @@ static void names_fill(void)
 
 TestSuite(message, .init = names_fill);
 
-static uint8_t *written(bench_message *m, const slim_mac *mac, bench_stamp stamp, size_t payload_n, slim_view *v)
+static uint8_t *written(bench_message *m, slim_mac *mac, bench_stamp stamp, size_t payload_n, slim_view *v)
 {
     size_t n = bench_message_size(m, payload_n);
     uint8_t *p = malloc(n + 1);
