@@ -1,4 +1,6 @@
 """TLS with and without client certificates, and unix sockets."""
+import time
+
 import pytest
 
 from certificates import Authority
@@ -112,3 +114,21 @@ def test_several_listeners(make_node, make_peer, authority, folder):
         app.echo()
     for caller, callee in ((a, b), (b, c), (c, a)):
         caller.open(callee.name).ping("hello")
+
+
+@pytest.mark.smoke
+def test_link_between_nodes(make_node, make_peer, authority):
+    """A node dials another one over TLS, and what is subscribed at one is reached from the other."""
+    _, endpoint = tls_node(make_node, authority)
+    near = make_node("near", clients=[{"endpoint": endpoint, "connection_type": "peer",
+                                       "tls": {"ca_source": {"type": "file", "path": authority.path}}}])
+    bob = make_peer(label="bob").client(endpoint, "org/ns/bob", tls={"ca": authority.path})
+    bob.echo()
+    alice = make_peer(label="alice").client("http://" + near.endpoints[0], "org/ns/alice")
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            alice.open("org/ns/bob", interval=1.0, retries=3).ping("over TLS")
+            return
+        except PeerError:
+            assert time.monotonic() < deadline, "no way over the link between the nodes"
