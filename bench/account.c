@@ -26,32 +26,32 @@ static void gap(bench_account *a, slim_mem *m, uint64_t sequence)
 }
 
 /* A number below the expected one: late, or the second time. Beyond the window what is missing is taken to have come late. */
-static void behind(bench_account *a, uint64_t sequence)
+static bool behind(bench_account *a, uint64_t sequence)
 {
     bool known = a->seen != NULL && a->next - sequence <= BENCH_ACCOUNT_WINDOW;
 
     if (a->missing == 0 || (known && (*word_of(a, sequence) & bit_of(sequence)) != 0)) {
         a->duplicates++;
-        return;
+        return false;
     }
     a->reordered++;
     a->missing--;
     if (known)
         *word_of(a, sequence) |= bit_of(sequence);
+    return true;
 }
 
-void bench_account_take(bench_account *a, slim_mem *m, uint64_t sequence)
+bool bench_account_take(bench_account *a, slim_mem *m, uint64_t sequence)
 {
     a->received++;
-    if (sequence < a->next) {
-        behind(a, sequence);
-        return;
-    }
+    if (sequence < a->next)
+        return behind(a, sequence);
     if (sequence > a->next)
         gap(a, m, sequence);
     if (a->seen != NULL)
         *word_of(a, sequence) |= bit_of(sequence);
     a->next = sequence + 1;
+    return true;
 }
 
 void bench_account_count(bench_account *a)

@@ -22,7 +22,8 @@ typedef struct bench_tally {
     uint64_t expected, delivered, lost, duplicates, reordered, corrupt;
 } bench_tally;
 
-void bench_account_take(bench_account *a, slim_mem *m, uint64_t sequence);
+/* False: it came before. */
+bool bench_account_take(bench_account *a, slim_mem *m, uint64_t sequence);
 /* For a message that is too short to carry a number: only how many came can be told. */
 void bench_account_count(bench_account *a);
 /* Adds what the account says about a sender that sent so many. A number beyond them counts as corrupt. */

@@ -42,6 +42,13 @@ SHAPES = [
     Shape("one in flight, 64 B", "request", "--payload", "64", "--identity", "0"),
 ]
 
+# label, mode and arguments, and what is of interest: (column, key of the report). Each run has nodes of its own: memory shows only once.
+FOOTPRINTS = [
+    ("1,000 idle links", ["connections", "--links", "1000", "--duration", "0.5"], [("KiB each", "node_link_kib"), ("links/s", "rate")]),
+    ("10,000 names", ["subscriptions", "--names", "10000", "--lookups", "1000"], [("bytes each", "node_name_bytes"), ("acks/s", "rate")]),
+    ("10,000 ids of a name", ["subscriptions", "--ids", "10000", "--lookups", "1000"], [("bytes each", "node_name_bytes"), ("acks/s", "rate")]),
+]
+
 
 def free_port():
     with socket.socket() as probe:
@@ -84,21 +91,34 @@ class Node:
         self.log.close()
 
 
-def run(options, shape, node):
-    command = [options.slimbench, shape.mode, "--server", f"127.0.0.1:{node.port}", "--pid", str(node.child.pid), "--json",
-               "--duration", str(options.seconds), "--warmup", "0.5", "--quick-ack", *shape.arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=options.seconds + 60)
+def run(options, label, node, arguments):
+    """The report, or None when the run failed, which is told."""
+    command = [options.slimbench, *arguments, "--server", f"127.0.0.1:{node.port}", "--pid", str(node.child.pid), "--json", "--quick-ack"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=options.seconds + 60)
+    except subprocess.TimeoutExpired as late:
+        print(f"compare: {label} on {node.label}: slimbench did not end within {late.timeout:g} s", file=sys.stderr)
+        return None
     if done.returncode == 0:
         return json.loads(done.stdout)
-    print(f"compare: {shape.label} on {node.label}: slimbench ended with status {done.returncode}: {done.stderr.strip()}", file=sys.stderr)
+    print(f"compare: {label} on {node.label}: slimbench ended with status {done.returncode}: {done.stderr.strip()}", file=sys.stderr)
     return None
+
+
+def progress(text):
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def commands(options):
+    return (OURS, [options.node]), (UPSTREAM, options.upstream)
 
 
 def measure(options, shape, folder):
     """{node: list of reports}; a run that failed is left out."""
     with contextlib.ExitStack() as stack:
         nodes = []
-        for label, command in ((OURS, [options.node]), (UPSTREAM, options.upstream)):
+        for label, command in commands(options):
             node = Node(label, command, folder, shape.mac)
             stack.callback(node.stop)
             nodes.append(node)
@@ -107,13 +127,35 @@ def measure(options, shape, folder):
         found = {node.label: [] for node in nodes}
         for number in range(options.rounds):
             for node in nodes:
-                if sys.stderr.isatty():
-                    print(f"\r\033[K{shape.label}: round {number + 1} of {options.rounds}, {node.label}", end="", file=sys.stderr, flush=True)
-                if (report := run(options, shape, node)) is not None:
+                progress(f"{shape.label}: round {number + 1} of {options.rounds}, {node.label}")
+                if (report := run(options, shape.label, node, [shape.mode, "--duration", str(options.seconds), "--warmup", "0.5",
+                                                               *shape.arguments])) is not None:
                     found[node.label].append(report)
-        if sys.stderr.isatty():
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        progress("")
     return found
+
+
+def measure_footprint(options, label, arguments, folder):
+    found = {OURS: [], UPSTREAM: []}
+    for number in range(options.rounds):
+        for name, command in commands(options):
+            progress(f"{label}: round {number + 1} of {options.rounds}, {name}")
+            node = Node(name, command, folder, True)
+            try:
+                node.ready()
+                if (report := run(options, label, node, arguments)) is not None:
+                    found[name].append(report)
+            finally:
+                node.stop()
+    progress("")
+    return found
+
+
+def footprint_rows(label, columns, found):
+    for column, key in columns:
+        values = median(found[OURS], key), median(found[UPSTREAM], key)
+        yield (f"{label}, {column}", number(values[0], 0), f"{spread(found[OURS], key):.0f} %", number(values[1], 0),
+               f"{spread(found[UPSTREAM], key):.0f} %")
 
 
 def median(reports, key):
@@ -178,34 +220,46 @@ def arguments():
     options = parser.parse_args()
     options.upstream = [options.slim] if options.slim else [options.python, options.wheel_node]
     options.shapes = [shape for shape in SHAPES if options.only in shape.label]
+    options.footprints = [entry for entry in FOOTPRINTS if options.only in entry[0]]
     if options.rounds < 1 or options.seconds <= 0:
         parser.error("--rounds and --seconds have to be more than 0")
-    if not options.shapes:
-        parser.error(f'no shape holds "{options.only}"; there are: {"; ".join(shape.label for shape in SHAPES)}')
+    if not options.shapes and not options.footprints:
+        labels = [shape.label for shape in SHAPES] + [entry[0] for entry in FOOTPRINTS]
+        parser.error(f'no shape holds "{options.only}"; there are: {"; ".join(labels)}')
     return options
 
 
 def main():
     options = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    results = []
+    results, footprints = [], []
     with tempfile.TemporaryDirectory(prefix="slimbench-") as folder:
         with contextlib.suppress(KeyboardInterrupt):
             for shape in options.shapes:
                 results.append((shape, measure(options, shape, pathlib.Path(folder))))
-    if not results:
+            for label, command, columns in options.footprints:
+                footprints.append((label, columns, measure_footprint(options, label, command, pathlib.Path(folder))))
+    if not results and not footprints:
         sys.exit("compare: interrupted before the first shape was measured")
-    print(f"Node CPU per delivered message, medians of {options.rounds} alternating runs of {options.seconds:g} s; the load side acknowledges at "
-          "once.\n")
-    bars = summarise(results)
+    everything = {shape.label: found for shape, found in results} | {label: found for label, _, found in footprints}
+    pathlib.Path(options.json).write_text(json.dumps(everything, indent=1) + "\n")
+    print(f"Medians of {options.rounds} alternating runs of {options.seconds:g} s; CPU is that of the node per delivered message; the load side "
+          "acknowledges at once.\n")
+    if results:
+        bars = summarise(results)
+        if bars:
+            pathlib.Path(options.svg).write_text(chart("Node CPU per delivered message: upstream's over SlimRouter's",
+                                                       "How many times the CPU upstream's node takes (us ours / us upstream); the line is 1.",
+                                                       bars, 1))
+            print(f"\nChart: {options.svg}")
+    if footprints:
+        print()
+        table([("footprint", "ours", "spread", "upstream", "spread"),
+               *(row for label, columns, found in footprints for row in footprint_rows(label, columns, found))])
+    print(f"\nAll figures: {options.json}")
     server = shutil.which("nats-server")
-    print(f"\nNATS is left out: {'nats-server is installed' if server else 'nats-server is not installed'}, and nothing here drives it yet.")
-    pathlib.Path(options.json).write_text(json.dumps({shape.label: found for shape, found in results}, indent=1) + "\n")
-    if bars:
-        pathlib.Path(options.svg).write_text(chart("Node CPU per delivered message: upstream's over SlimRouter's",
-                                                   "How many times the CPU upstream's node takes (us ours / us upstream); the line is 1.", bars, 1))
-        print(f"Chart: {options.svg}; all figures: {options.json}")
-    if any(len(found[label]) < options.rounds for _, found in results for label in (OURS, UPSTREAM)):
+    print(f"NATS is left out: {'nats-server is installed' if server else 'nats-server is not installed'}, and nothing here drives it yet.")
+    if any(len(found[label]) < options.rounds for found in everything.values() for label in (OURS, UPSTREAM)):
         sys.exit("compare: some runs failed, see above")
 
 

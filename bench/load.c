@@ -92,6 +92,7 @@ static void thread_run(bench_thread *t)
         until = closing ? goodbye : l->work.turn(t);
         slim_io_flush(&t->io);
         atomic_store_explicit(&t->sent_seen, t->sent, memory_order_relaxed);
+        atomic_store_explicit(&t->repeats_seen, t->repeats, memory_order_relaxed);
         atomic_store_explicit(&t->received_seen, t->received, memory_order_release);
         if (closing && t->io.n_conns == 0)
             return;
@@ -191,7 +192,16 @@ uint64_t bench_load_received(const bench_load *l)
     uint64_t n = 0;
 
     for (unsigned i = 0; i < l->n_threads; i++)
-        n += atomic_load_explicit(&l->threads[i].received_seen, memory_order_relaxed);
+        n += atomic_load_explicit(&l->threads[i].received_seen, memory_order_acquire);
+    return n;
+}
+
+uint64_t bench_load_repeats(const bench_load *l)
+{
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < l->n_threads; i++)
+        n += atomic_load_explicit(&l->threads[i].repeats_seen, memory_order_relaxed);
     return n;
 }
 

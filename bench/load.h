@@ -32,9 +32,10 @@ struct bench_thread {
     unsigned index;
     pthread_t id;
     bool started;
-    uint64_t sent, received; /* by this thread; others read the copies below */
+    uint64_t sent, received,
+        repeats; /* by this thread; others read the copies below. repeats: received, but not for the first time */
     uint64_t last_received_ns;
-    _Atomic uint64_t sent_seen, received_seen;
+    _Atomic uint64_t sent_seen, received_seen, repeats_seen;
     uint64_t cpu_ns; /* at the beginning of the window, then of the whole window */
     bench_histogram latency, lateness;
     uint64_t corrupt, bad_mac, foreign, verified_at;
@@ -86,6 +87,7 @@ static inline bench_phase bench_load_now(const bench_load *l)
 
 uint64_t bench_load_sent(const bench_load *l);
 uint64_t bench_load_received(const bench_load *l);
+uint64_t bench_load_repeats(const bench_load *l);
 /* One end of the measured window. */
 void bench_load_mark(bench_load *l, bench_mark *m);
 /* The main thread's nap between two looks. False: interrupted or failed. */

@@ -10,6 +10,7 @@
 #define QUEUED_BYTES (256u * 1024)
 #define BURST 256
 #define QUIET_NS 3000000000u
+#define SETTLE_NS 20000000u /* what comes twice may come behind the last one */
 #define PUBLISHER "p"
 
 typedef struct subscriptions subscriptions;
@@ -105,7 +106,8 @@ static void holder_publish(bench_link *link, const slim_view *v)
         h->thread->corrupt++;
         return;
     }
-    bench_account_take(&h->account, h->mode->load->mem, stamp.sequence);
+    if (!bench_account_take(&h->account, h->mode->load->mem, stamp.sequence))
+        h->thread->repeats++;
     bench_histogram_add(&h->thread->latency, h->thread->io.now_ns > stamp.time_ns ? h->thread->io.now_ns - stamp.time_ns : 0);
 }
 
@@ -254,7 +256,7 @@ static void await_lookups(bench_load *l)
             seen = received;
             moved_ns = now;
         }
-        if (received >= all || now - moved_ns > QUIET_NS || !bench_load_watch(l))
+        if (now - moved_ns > (received - bench_load_repeats(l) >= all ? SETTLE_NS : QUIET_NS) || !bench_load_watch(l))
             return;
         bench_load_progress(l, "looking up", (double)received / (double)all, (double)received / ((double)(now - began + 1) / 1e9),
                             "/s");
@@ -272,11 +274,12 @@ static int report(subscriptions *m, bench_load *l, const findings *f)
     const bench_options *o = l->options;
     uint64_t acked_ns = f->was_acked ? atomic_load(&m->acked_ns) : f->acked.time_ns;
     double seconds = (double)(acked_ns - f->begun.time_ns) / 1e9, grown;
-    uint64_t acked = atomic_load(&m->acked), wrong = atomic_load(&m->wrong);
+    uint64_t acked = atomic_load(&m->acked), wrong = atomic_load(&m->wrong), last_ns = 0;
     bench_report r = {0};
     bench_tally sum = {0};
 
     for (unsigned i = 0; i < l->n_threads; i++) {
+        last_ns = l->threads[i].last_received_ns > last_ns ? l->threads[i].last_received_ns : last_ns;
         bench_histogram_merge(&latency, &l->threads[i].latency);
         sum.corrupt += l->threads[i].corrupt + l->threads[i].foreign;
     }
@@ -299,7 +302,7 @@ static int report(subscriptions *m, bench_load *l, const findings *f)
                         "bytes");
     l->from = f->acked;
     l->to = f->done;
-    seconds = (double)(f->done.time_ns - f->acked.time_ns) / 1e9;
+    seconds = last_ns > f->acked.time_ns ? (double)(last_ns - f->acked.time_ns) / 1e9 : 0;
     bench_report_number(&r, "lookups", "lookups", (double)m->looked_up, 0, NULL);
     bench_report_number(&r, "lookup_rate", "lookup rate",
                         seconds > 0 ? (double)(f->done.received - f->acked.received) / seconds : NAN, 0, "/s");

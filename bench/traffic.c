@@ -258,7 +258,10 @@ static void subscriber_publish(bench_link *link, const slim_view *v)
         bench_account_count(a);
         return;
     }
-    bench_account_take(a, t->load->mem, stamp.sequence);
+    if (!bench_account_take(a, t->load->mem, stamp.sequence)) {
+        thread->repeats++;
+        return;
+    }
     if (t->answered)
         answer(s, &t->publishers[sender], stamp, payload.n);
     else
@@ -282,7 +285,8 @@ static void publisher_publish(bench_link *link, const slim_view *v)
     thread->last_received_ns = thread->io.now_ns;
     if (!message_sound(p->traffic, thread, link, v, p->number, &payload, &stamp, &stamped) || !stamped)
         return;
-    bench_account_take(&p->answers, p->traffic->load->mem, stamp.sequence);
+    if (!bench_account_take(&p->answers, p->traffic->load->mem, stamp.sequence))
+        thread->repeats++;
     /* A late answer to a request that was given up does not let go the one in flight. */
     if (stamp.sequence + 1 != p->sent)
         return;

@@ -7,6 +7,7 @@
 #define STEADY 0.9
 /* What has not come when nothing came for so long is lost. */
 #define QUIET_NS 3000000000u
+#define SETTLE_NS 20000000u
 
 /* Until all messages were sent, or, when all is 0, a time has come. False: interrupted or failed. */
 static bool run_until(bench_load *l, uint64_t all, uint64_t began_ns, uint64_t end_ns, const char *what)
@@ -28,25 +29,34 @@ static bool run_until(bench_load *l, uint64_t all, uint64_t began_ns, uint64_t e
     }
 }
 
-/* Until all is delivered or nothing has come for a while. */
+/* Until all is delivered, and some more for what comes twice, or nothing has come for a while. A count ends where all has come. */
 static void drain(bench_traffic *t)
 {
     bench_load *l = t->load;
     uint64_t seen = 0, moved_ns = slim_clock_ns();
+    bool ended = t->options->count == 0;
 
     for (;;) {
         uint64_t all = bench_load_sent(l), received = bench_load_received(l), now = slim_clock_ns();
+        bool complete;
 
         all *= t->to_all ? t->n_subscribers : t->answered ? 2 : 1;
+        complete = received - bench_load_repeats(l) >= all;
         if (received != seen) {
             seen = received;
             moved_ns = now;
         }
-        if (received >= all || now - moved_ns > QUIET_NS || atomic_load(&l->failed))
-            return;
+        if (complete && !ended) {
+            bench_load_mark(l, &l->to);
+            ended = true;
+        }
+        if (now - moved_ns > (complete ? SETTLE_NS : QUIET_NS) || atomic_load(&l->failed))
+            break;
         bench_load_progress(l, "draining", (double)received / (double)all, (double)(all - received), " on the way");
         nanosleep(&(struct timespec){0, 1000000}, NULL);
     }
+    if (!ended)
+        bench_load_mark(l, &l->to);
 }
 
 void bench_traffic_run(bench_traffic *t)
@@ -71,8 +81,6 @@ void bench_traffic_run(bench_traffic *t)
         bench_load_mark(l, &l->to);
     bench_load_phase(l, BENCH_DRAIN);
     drain(t);
-    if (t->options->count != 0)
-        bench_load_mark(l, &l->to);
     bench_load_progress_end();
 }
 

@@ -73,6 +73,19 @@ Test(account, twice)
     expect(0, 2, 0, 0);
 }
 
+Test(account, tells_what_came_before)
+{
+    static const struct {
+        uint64_t sequence;
+        bool is_new;
+    } came[] = {{0, true}, {0, false}, {3, true}, {1, true}, {1, false}, {3, false}, {0, false}, {2, true}, {2, false}};
+
+    for (size_t i = 0; i < sizeof(came) / sizeof(*came); i++)
+        cr_expect_eq(bench_account_take(&a, &slim_mem_libc, came[i].sequence), came[i].is_new, "at %zu", i);
+    close_with(4);
+    expect(0, 5, 2, 0);
+}
+
 Test(account, swapped)
 {
     take(1);

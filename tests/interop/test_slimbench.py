@@ -1,4 +1,5 @@
 """The load tool against both nodes, and against one that loses, doubles, swaps and spoils messages."""
+import contextlib
 import csv
 import io
 import json
@@ -6,12 +7,14 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
+import xml.etree.ElementTree
 
 import pytest
 
 from certificates import Authority
 from faulty_node import FaultyNode
-from harness import free_port, server
+from harness import HERE, UPSTREAM, free_port, node_command, server, wait_until
 
 def slimbench():
     if path := os.environ.get("SLIMBENCH_BIN"):
@@ -65,31 +68,52 @@ def test_fanout(at):
 
 
 def test_latency(at):
-    found = clean(bench(at, "latency", "--duration", 0.5, "--warmup", 0.1, "--rate", 400, "--publishers", 3))
-    assert 190 <= found["sent"] <= 202
+    found = clean(bench(at, "latency", "--count", 70, "--rate", 400, "--publishers", 3))
+    assert found["sent"] == found["delivered"] == 210
+    # The last one is due 209 intervals after the first.
+    assert found["seconds"] > 0.52
     assert 0 < found["latency_p50_us"] <= found["latency_p90_us"] <= found["latency_p99_us"] <= found["latency_max_us"]
+
+
+@contextlib.contextmanager
+def running(at, mode, *arguments):
+    """slimbench at work: both links are open."""
+    child = subprocess.Popen([slimbench(), mode, "--server", at, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: sockets(child.pid) >= 2, 20, "slimbench opens its links")
+        yield child
+    finally:
+        child.kill()
+        child.wait(10)
+
+
+def sockets(pid):
+    count = 0
+    for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            count += os.readlink(entry).startswith("socket:")
+    return count
+
+
+def pause(child, seconds):
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(seconds)
 
 
 def test_latency_counts_the_wait(hub, at):
     """While the node stands still messages go on being due; who measures from the send would see one slow message."""
-    child = subprocess.Popen([slimbench(), "latency", "--server", at, "--json", "--duration", "2", "--warmup", "0", "--rate", "500"],
-                             stdout=subprocess.PIPE, text=True)
-    try:
-        child_wait(child, 0.7)
+    with running(at, "latency", "--json", "--count", "1000", "--rate", "500") as child:
+        pause(child, 0.5)
         os.kill(hub.pid, signal.SIGSTOP)
-        child_wait(child, 0.6)
-    finally:
-        os.kill(hub.pid, signal.SIGCONT)
-    out, _ = child.communicate(timeout=20)
+        try:
+            pause(child, 0.6)
+        finally:
+            os.kill(hub.pid, signal.SIGCONT)
+        out, _ = child.communicate(timeout=20)
     found = clean(json.loads(out))
-    # 300 of 1000 messages fell into the stop, evenly.
+    # 300 of the 1000 messages were due meanwhile, evenly.
     assert found["latency_max_us"] > 500_000
     assert found["latency_p90_us"] > 250_000
-
-
-def child_wait(child, seconds):
-    with pytest.raises(subprocess.TimeoutExpired):
-        child.wait(seconds)
 
 
 @pytest.mark.smoke
@@ -167,13 +191,14 @@ def test_formats(at):
 
 
 def test_interrupt(at):
-    child = subprocess.Popen([slimbench(), "stream", "--server", at, "--json", "--duration", "60", "--rate", "1000"],
-                             stdout=subprocess.PIPE, text=True)
-    child_wait(child, 1.6)
-    child.send_signal(signal.SIGINT)
-    out, _ = child.communicate(timeout=20)
+    with running(at, "stream", "--json", "--duration", "60", "--warmup", "0", "--rate", "1000") as child:
+        pause(child, 0.5)
+        child.send_signal(signal.SIGINT)
+        out, _ = child.communicate(timeout=20)
     assert child.returncode == 0
-    assert 0 < clean(json.loads(out))["seconds"] < 20
+    found = clean(json.loads(out))
+    assert 0 < found["seconds"] < 20
+    assert found["delivered"] > 0
 
 
 def test_status(at):
@@ -191,11 +216,10 @@ def complaint(at, status, *arguments):
 
 
 def test_node_dies(hub, at):
-    child = subprocess.Popen([slimbench(), "stream", "--server", at, "--duration", "60"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                             text=True)
-    child_wait(child, 1)
-    os.kill(hub.pid, signal.SIGKILL)
-    out, err = child.communicate(timeout=20)
+    with running(at, "stream", "--duration", "60", "--warmup", "0") as child:
+        pause(child, 0.5)
+        os.kill(hub.pid, signal.SIGKILL)
+        out, err = child.communicate(timeout=20)
     # Whether messages were under way decides between lost messages and nothing but a lost link.
     assert child.returncode in (1, 3), err
     assert at in err
@@ -237,3 +261,16 @@ def test_faults_are_seen(fault, expected):
     finally:
         node.stop()
     assert tuple(found[key] for key in ("lost", "duplicates", "reordered", "corrupt")) == expected
+
+
+@pytest.mark.skipif(UPSTREAM, reason="compares our node")
+def test_compare(folder):
+    done = subprocess.run([sys.executable, HERE.parents[1] / "bench" / "compare.py", "--rounds", "1", "--seconds", "0.3", "--only", "64 B, no MAC",
+                           "--node", node_command()[0], "--slimbench", slimbench(), "--python", node_command("upstream")[0],
+                           "--wheel-node", HERE / "upstream_node.py", "--svg", folder / "bench.svg", "--json", folder / "bench.json"],
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "| 1 to 1, 64 B, no MAC |" in done.stdout
+    found = json.loads((folder / "bench.json").read_text())["1 to 1, 64 B, no MAC"]
+    assert all(clean(report)["delivered"] > 0 for reports in found.values() for report in reports)
+    assert "no MAC" in "".join(xml.etree.ElementTree.parse(folder / "bench.svg").getroot().itertext())
