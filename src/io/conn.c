@@ -2,14 +2,17 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define OUT_IOV 64
 #define OUT_BYTES (256u * 1024)
 #define PLAIN_BLOCK_BYTES 16384u
-/* How long an ended connection may wait for the peer's FIN, so that our last bytes are not lost to a reset. */
+/* How long an ended connection waits for the peer's FIN, and how often it looks whether the peer's kernel has all: what the peer
+ * sends to a descriptor that is closed already is answered by a reset, and that would take our last bytes with it. */
 #define LINGER_NS 200000000u
 /* A receive of this size means that data streams: the kernel acknowledges it in time by itself. */
 #define STREAMING_BYTES 16384
@@ -26,7 +29,8 @@ struct slim_conn {
     slim_tls *tls;
     conn_state state;
     bool is_dirty, sending, is_tcp, wants_quick_ack, aged, ended, said_goodbye;
-    bool idle; /* no stream since idle_since_ns */
+    bool tls_broken; /* nothing can be encrypted any more; an alert may wait */
+    bool idle;       /* no stream since idle_since_ns */
     uint64_t idle_since_ns;
     slim_err why;
     bool patient; /* ending: streams may finish first */
@@ -35,6 +39,9 @@ struct slim_conn {
     size_t n_iov, iov_at;
     slim_buf *cipher; /* what a TLS send in flight names */
     uint64_t born_ns;
+    uint64_t ping_due_ns; /* the next PING, or the end of the wait for its answer */
+    uint64_t progress_ns; /* ending: when bytes left last */
+    size_t outq_bytes;    /* lingering: what the kernel still held at the last look */
     slim_timer timer;
     char peer[64];
     char text[192];
@@ -43,8 +50,12 @@ struct slim_conn {
 static void conn_event(slim_io_user *user, const slim_ring_event *ev);
 static void conn_timer(slim_timer *timer, uint64_t now_ns);
 static void conn_send_next(slim_conn *c);
+static void conn_feed_tls(slim_conn *c, slim_bytes cipher);
 
-static inline slim_conn *conn_of_timer(slim_timer *t) { return (slim_conn *)((char *)t - offsetof(slim_conn, timer)); }
+static inline slim_conn *conn_of_timer(slim_timer *t)
+{
+    return (slim_conn *)((char *)t - offsetof(slim_conn, timer));
+}
 
 static void conn_mark_dirty(slim_conn *c)
 {
@@ -66,7 +77,10 @@ static void conn_forget_dirty(slim_conn *c)
     c->is_dirty = false;
 }
 
-static void conn_h2_dirty(slim_h2 *h) { conn_mark_dirty(slim_h2_user(h)); }
+static void conn_h2_dirty(slim_h2 *h)
+{
+    conn_mark_dirty(slim_h2_user(h));
+}
 
 void slim_conn_config_ready(slim_conn_config *cfg)
 {
@@ -160,6 +174,7 @@ static slim_conn *conn_new(slim_io *io, const slim_conn_config *cfg, void *user)
     c->idle = true;
     c->idle_since_ns = io->now_ns;
     c->timer.fire = conn_timer;
+    c->ping_due_ns = SLIM_TIMERS_NEVER;
     h2.mem = io->mem;
     h2.purse = &io->purse;
     h2.http_date = io->date;
@@ -170,9 +185,15 @@ static slim_conn *conn_new(slim_io *io, const slim_conn_config *cfg, void *user)
     return c;
 }
 
-static uint64_t conn_age_due(const slim_conn *c) { return c->cfg->max_age_ns == 0 || c->aged ? SLIM_TIMERS_NEVER : c->born_ns + c->cfg->max_age_ns; }
+static uint64_t conn_age_due(const slim_conn *c)
+{
+    return c->cfg->max_age_ns == 0 || c->aged ? SLIM_TIMERS_NEVER : c->born_ns + c->cfg->max_age_ns;
+}
 
-static uint64_t conn_idle_due(const slim_conn *c) { return c->idle ? c->idle_since_ns + c->cfg->setup_timeout_ns : SLIM_TIMERS_NEVER; }
+static uint64_t conn_idle_due(const slim_conn *c)
+{
+    return c->idle ? c->idle_since_ns + c->cfg->setup_timeout_ns : SLIM_TIMERS_NEVER;
+}
 
 static void conn_arm(slim_conn *c)
 {
@@ -180,27 +201,40 @@ static void conn_arm(slim_conn *c)
 
     switch (c->state) {
     case CONN_CONNECTING:
-    case CONN_HANDSHAKE:
-        due = c->born_ns + c->cfg->setup_timeout_ns;
-        break;
+    case CONN_HANDSHAKE: due = c->born_ns + c->cfg->setup_timeout_ns; break;
     case CONN_OPEN:
         if (!slim_h2_alive(c->h2))
             due = c->born_ns + c->cfg->setup_timeout_ns;
-        else if (c->cfg->ping_interval_ns != 0)
-            due = now + (slim_h2_ping_pending(c->h2) ? c->cfg->ping_timeout_ns : c->cfg->ping_interval_ns);
+        else
+            due = c->ping_due_ns;
         if (conn_age_due(c) < due)
             due = conn_age_due(c);
         if (conn_idle_due(c) < due)
             due = conn_idle_due(c);
         break;
     case CONN_LINGERING: due = now + LINGER_NS; break;
-    case CONN_FLUSHING:
+    case CONN_FLUSHING: due = c->progress_ns + c->cfg->setup_timeout_ns; break;
     case CONN_CLOSED: break;
     }
     if (due != SLIM_TIMERS_NEVER)
         slim_timer_set(&c->io->timers, &c->timer, due);
     else
         slim_timer_cancel(&c->io->timers, &c->timer);
+}
+
+/* After what a PING waits for has changed. */
+static void conn_ping_arm(slim_conn *c)
+{
+    if (c->cfg->ping_interval_ns != 0)
+        c->ping_due_ns = c->io->now_ns + (slim_h2_ping_pending(c->h2) ? c->cfg->ping_timeout_ns : c->cfg->ping_interval_ns);
+}
+
+static void conn_flush_begin(slim_conn *c)
+{
+    c->state = CONN_FLUSHING;
+    c->progress_ns = c->io->now_ns;
+    conn_arm(c);
+    conn_mark_dirty(c);
 }
 
 /* The transport stands: TLS first, else HTTP/2 at once. */
@@ -210,6 +244,8 @@ static void conn_established(slim_conn *c)
     conn_arm(c);
     slim_sock_recv_start(c->sock);
     conn_mark_dirty(c);
+    if (c->tls != NULL && !c->cfg->h2.server)
+        conn_feed_tls(c, slim_bytes_of(NULL, 0)); /* a client has the first word */
     if (c->state == CONN_OPEN && c->cfg->ready != NULL)
         c->cfg->ready(c);
 }
@@ -238,8 +274,8 @@ fail:
     return NULL;
 }
 
-slim_conn *slim_conn_connect(slim_io *io, const slim_conn_config *cfg, const struct sockaddr *addr, socklen_t len, const char *server_name,
-                             void *user, const char **why)
+slim_conn *slim_conn_connect(slim_io *io, const slim_conn_config *cfg, const struct sockaddr *addr, socklen_t len,
+                             const char *server_name, void *user, const char **why)
 {
     slim_conn *c = conn_new(io, cfg, user);
 
@@ -261,12 +297,30 @@ fail:
     return NULL;
 }
 
-void *slim_conn_user(const slim_conn *c) { return c->user; }
-void slim_conn_set_user(slim_conn *c, void *user) { c->user = user; }
-slim_h2 *slim_conn_h2(slim_conn *c) { return c->h2; }
-slim_io *slim_conn_io(slim_conn *c) { return c->io; }
-const slim_conn_config *slim_conn_config_of(const slim_conn *c) { return c->cfg; }
-const char *slim_conn_peer(const slim_conn *c) { return c->peer; }
+void *slim_conn_user(const slim_conn *c)
+{
+    return c->user;
+}
+void slim_conn_set_user(slim_conn *c, void *user)
+{
+    c->user = user;
+}
+slim_h2 *slim_conn_h2(slim_conn *c)
+{
+    return c->h2;
+}
+slim_io *slim_conn_io(slim_conn *c)
+{
+    return c->io;
+}
+const slim_conn_config *slim_conn_config_of(const slim_conn *c)
+{
+    return c->cfg;
+}
+const char *slim_conn_peer(const slim_conn *c)
+{
+    return c->peer;
+}
 
 void slim_conn_close(slim_conn *c)
 {
@@ -277,9 +331,7 @@ void slim_conn_close(slim_conn *c)
         return;
     }
     c->patient = true;
-    c->state = CONN_FLUSHING;
-    conn_arm(c);
-    conn_mark_dirty(c);
+    conn_flush_begin(c);
 }
 
 void slim_conn_abort(slim_conn *c, slim_err why, const char *text)
@@ -302,11 +354,11 @@ static void conn_fail(slim_conn *c, slim_err why, const char *text)
         c->why = why;
         snprintf(c->text, sizeof(c->text), "%s", text);
     }
-    if (c->state < CONN_FLUSHING)
-        c->state = CONN_FLUSHING;
     c->patient = false;
-    conn_arm(c);
-    conn_mark_dirty(c);
+    if (c->state < CONN_FLUSHING)
+        conn_flush_begin(c);
+    else
+        conn_mark_dirty(c);
 }
 
 void slim_io_close_all(slim_io *io)
@@ -329,6 +381,18 @@ void slim_conn_set_idle(slim_conn *c, bool idle)
         conn_arm(c);
 }
 
+/* What the peer's kernel has not acknowledged. */
+static size_t conn_outq(slim_conn *c)
+{
+    int n = 0;
+
+    if (ioctl(slim_sock_fd(c->sock), SIOCOUTQ, &n) != 0 || n <= 0)
+        return 0;
+    if ((size_t)n < c->outq_bytes)
+        c->progress_ns = c->io->now_ns;
+    return c->outq_bytes = (size_t)n;
+}
+
 static void conn_timer(slim_timer *timer, uint64_t now_ns)
 {
     slim_conn *c = conn_of_timer(timer);
@@ -337,7 +401,7 @@ static void conn_timer(slim_timer *timer, uint64_t now_ns)
     case CONN_CONNECTING: slim_conn_abort(c, SLIM_E_TIMEOUT, "connect timed out"); return;
     case CONN_HANDSHAKE: slim_conn_abort(c, SLIM_E_TIMEOUT, "TLS handshake timed out"); return;
     case CONN_OPEN:
-        if (!slim_h2_alive(c->h2)) {
+        if (!slim_h2_alive(c->h2) && now_ns >= c->born_ns + c->cfg->setup_timeout_ns) {
             slim_conn_abort(c, SLIM_E_TIMEOUT, "no HTTP/2 preface in time");
             return;
         }
@@ -351,17 +415,29 @@ static void conn_timer(slim_timer *timer, uint64_t now_ns)
             slim_h2_goaway(c->h2, 0);
             if (c->cfg->aged != NULL)
                 c->cfg->aged(c);
-        } else if (slim_h2_ping_pending(c->h2)) {
-            slim_conn_abort(c, SLIM_E_TIMEOUT, "keep-alive PING not answered in time");
-            return;
-        } else if (c->cfg->ping_interval_ns != 0) {
+        } else if (now_ns >= c->ping_due_ns) {
+            if (slim_h2_ping_pending(c->h2)) {
+                slim_conn_abort(c, SLIM_E_TIMEOUT, "keep-alive PING not answered in time");
+                return;
+            }
             slim_h2_ping(c->h2);
+            conn_ping_arm(c);
         }
         conn_arm(c);
         conn_mark_dirty(c);
         return;
-    case CONN_LINGERING: slim_conn_abort(c, SLIM_OK, ""); return;
+    case CONN_LINGERING:
+        if (conn_outq(c) == 0) {
+            slim_conn_abort(c, SLIM_OK, "");
+            return;
+        }
+        /* fall through */
     case CONN_FLUSHING:
+        if (now_ns >= c->progress_ns + c->cfg->setup_timeout_ns)
+            slim_conn_abort(c, SLIM_E_TIMEOUT, "the peer did not take the rest in time");
+        else
+            conn_arm(c);
+        return;
     case CONN_CLOSED: return;
     }
 }
@@ -371,7 +447,7 @@ static void conn_feed(slim_conn *c, slim_bytes in, slim_buf *hold)
     slim_err e;
     bool was_alive, pinged;
 
-    if (c->state != CONN_OPEN && !(c->state == CONN_FLUSHING && c->patient))
+    if (c->state != CONN_OPEN && !(c->state == CONN_FLUSHING && c->patient && !c->said_goodbye))
         return; /* ending: nothing that comes matters any more */
     was_alive = slim_h2_alive(c->h2);
     pinged = slim_h2_ping_pending(c->h2);
@@ -380,10 +456,19 @@ static void conn_feed(slim_conn *c, slim_bytes in, slim_buf *hold)
         conn_fail(c, e, e == SLIM_E_PROTOCOL ? slim_h2_why(c->h2) : slim_err_text(e));
         return;
     }
-    if (c->state == CONN_OPEN && (was_alive != slim_h2_alive(c->h2) || pinged != slim_h2_ping_pending(c->h2)))
-        conn_arm(c);
-    if (slim_h2_wants_write(c->h2) || slim_h2_finished(c->h2))
+    if (was_alive != slim_h2_alive(c->h2) || pinged != slim_h2_ping_pending(c->h2)) {
+        conn_ping_arm(c);
+        if (c->state == CONN_OPEN)
+            conn_arm(c);
+    }
+    if (c->state == CONN_FLUSHING || slim_h2_wants_write(c->h2) || slim_h2_finished(c->h2))
         conn_mark_dirty(c);
+}
+
+static void conn_tls_fail(slim_conn *c, slim_err e)
+{
+    c->tls_broken = true;
+    conn_fail(c, e, e == SLIM_E_PROTOCOL ? slim_tls_why(c->tls) : slim_err_text(e));
 }
 
 /* Decrypts what came and feeds it; plaintext lies in a slab, or in a block while no slab is free. */
@@ -399,7 +484,8 @@ static void conn_feed_tls(slim_conn *c, slim_bytes cipher)
             if (plain != NULL)
                 slim_buf_unref(plain);
             at = 0;
-            if ((plain = slim_ring_slab_take(c->io->ring)) == NULL && (plain = slim_block_new(c->io->mem, PLAIN_BLOCK_BYTES)) == NULL) {
+            if ((plain = slim_ring_slab_take(c->io->ring)) == NULL &&
+                (plain = slim_block_new(c->io->mem, PLAIN_BLOCK_BYTES)) == NULL) {
                 e = SLIM_E_NOMEM;
                 break;
             }
@@ -422,7 +508,7 @@ static void conn_feed_tls(slim_conn *c, slim_bytes cipher)
     if (e == SLIM_E_CLOSED)
         slim_conn_close(c);
     else if (e != SLIM_OK)
-        conn_fail(c, e, slim_tls_why(c->tls));
+        conn_tls_fail(c, e);
 }
 
 static void conn_recv(slim_conn *c, const slim_ring_event *ev)
@@ -456,6 +542,7 @@ static void conn_sent(slim_conn *c, int res)
         return;
     }
     c->io->bytes_out += (size_t)res;
+    c->progress_ns = c->io->now_ns;
     if (c->tls == NULL)
         slim_h2_sent(c->h2, (size_t)res);
     for (size_t left = (size_t)res; c->iov_at < c->n_iov; c->iov_at++) {
@@ -524,18 +611,22 @@ static bool conn_seal(slim_conn *c)
 {
     size_t n;
 
-    if (slim_tls_established(c->tls) && c->state != CONN_HANDSHAKE) {
-        while (slim_tls_pending(c->tls) < OUT_BYTES && (n = slim_h2_pull(c->h2, c->iov, OUT_IOV, OUT_BYTES)) > 0) {
+    /* Nothing may follow a close_notify. */
+    if (slim_tls_established(c->tls) && c->state != CONN_HANDSHAKE && !c->said_goodbye) {
+        while (!c->tls_broken && slim_tls_pending(c->tls) < OUT_BYTES &&
+               (n = slim_h2_pull(c->h2, c->iov, OUT_IOV, OUT_BYTES)) > 0) {
             slim_bytes parts[OUT_IOV];
             size_t total = 0;
+            slim_err e;
 
             for (size_t i = 0; i < n; i++) {
                 parts[i] = slim_bytes_of(c->iov[i].iov_base, c->iov[i].iov_len);
                 total += parts[i].n;
             }
-            if (slim_tls_write(c->tls, parts, n) != SLIM_OK)
-                return false;
+            e = slim_tls_write(c->tls, parts, n);
             slim_h2_sent(c->h2, total);
+            if (e != SLIM_OK)
+                conn_tls_fail(c, e);
         }
     }
     if ((n = slim_tls_pending(c->tls)) == 0)
@@ -586,7 +677,7 @@ static void conn_send_next(slim_conn *c)
         return;
     }
     if (c->state == CONN_OPEN && slim_h2_finished(c->h2))
-        c->state = CONN_FLUSHING;
+        conn_flush_begin(c);
     if (c->state == CONN_FLUSHING && !(c->patient && slim_h2_owes(c->h2))) {
         if (c->tls != NULL && !c->said_goodbye) {
             c->said_goodbye = true;
@@ -595,6 +686,8 @@ static void conn_send_next(slim_conn *c)
             return;
         }
         c->state = CONN_LINGERING;
+        c->progress_ns = c->io->now_ns;
+        c->outq_bytes = SIZE_MAX;
         conn_arm(c);
         slim_sock_shutdown(c->sock);
     }
