@@ -45,7 +45,8 @@ const char *slim_conn_peer(const slim_conn *c);
 /* A connection without a stream for setup_timeout_ns is closed; it starts out idle. */
 void slim_conn_set_idle(slim_conn *c, bool idle);
 
-/* Ends the connection behind what its streams have queued; one that is still being set up ends at once. */
+/* Ends the connection behind what its streams have queued; one that is still being set up ends at once. A peer that takes nothing
+ * for setup_timeout_ns loses the rest (E_TIMEOUT); twelve times as long after an orderly end. */
 void slim_conn_close(slim_conn *c);
 /* Ends it now: queued bytes are lost. */
 void slim_conn_abort(slim_conn *c, slim_err why, const char *text);

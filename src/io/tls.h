@@ -38,8 +38,9 @@ void slim_tls_free(slim_tls *t);
 
 /* Gives ciphertext from the wire, which must stay until slim_tls_read says that more is needed or fails: it is read in place. */
 void slim_tls_feed(slim_tls *t, slim_bytes cipher);
-/* Reads decrypted bytes, running the handshake as needed. *n = 0 with SLIM_OK: more ciphertext is needed. E_CLOSED: the peer's
- * close_notify. E_PROTOCOL: handshake or record failed, slim_tls_why tells; an alert may be waiting in slim_tls_pull. */
+/* Reads decrypted bytes, running the handshake as needed; a client's first read, with nothing fed, begins it. *n = 0 with SLIM_OK:
+ * more ciphertext is needed. E_CLOSED: the peer's close_notify. E_PROTOCOL: handshake or record failed, slim_tls_why tells; an
+ * alert may be waiting in slim_tls_pull. */
 slim_err slim_tls_read(slim_tls *t, uint8_t *out, size_t cap, size_t *n);
 bool slim_tls_established(const slim_tls *t);
 /* Encrypts; the pieces are gathered into full records. E_AGAIN before the handshake is done. */

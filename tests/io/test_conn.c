@@ -506,15 +506,35 @@ CONN_TEST(an_orderly_close_while_the_peer_sends)
         for (size_t i = 0; i < N; i++)
             say(&n->server.calls[0], i, 1000);
         slim_conn_close(n->server.conn);
-        for (said = 0; !n->client.closed || !n->server.closed; turn_both(n))
-            for (int i = 0;
-                 i < 50 && said < 20000 && n->client.conn != NULL && k->s != NULL && !k->ended && slim_stream_queued(k->s) < MIB;
-                 i++)
-                say(k, said++, 1000);
+        said = 0;
+        WAIT(
+            {
+                turn_both(n);
+                for (int i = 0; i < 50 && said < 20000 && k->s != NULL && !k->ended && slim_stream_queued(k->s) < MIB; i++)
+                    say(k, said++, 1000);
+            },
+            n->client.closed && n->server.closed);
         cr_assert_eq(k->messages, N);
         expect_closed(&n->server, SLIM_OK, "");
         cr_assert_eq(n->server.closed, 1);
     }
+}
+
+/* The last word of an end and what still comes meet in one turn: what comes makes HTTP/2 answer, but nothing may follow the last
+ * word. */
+CONN_TEST(nothing_follows_the_last_word)
+{
+    talk(n, 1);
+    FOR_MS(turn_both(n), 20); /* nothing else is on the way */
+    cr_assert(slim_h2_ping(slim_conn_h2(n->client.conn)));
+    say(&n->client.calls[0], 0, 100);
+    turn(&n->c); /* it lies in the server's socket */
+    turn(&n->c);
+    slim_conn_close(n->server.conn);
+    slim_io_flush(&n->s);
+    WAIT(turn_both(n), n->client.closed && n->server.closed);
+    expect_closed(&n->server, SLIM_OK, "");
+    cr_assert_eq(n->server.closed, 1);
 }
 
 /* The peer reads nothing for longer than an ended connection waits by itself, and then all of it. */
@@ -644,27 +664,28 @@ CONN_TEST(setup_has_a_limit)
 
 CONN_TEST(a_connection_without_a_call_ends)
 {
-    n->server.cfg.setup_timeout_ns = 300 * MS_NS;
     join_small(n, 0);
+    WAIT(turn_both(n), n->client.ready == 1 && slim_h2_alive(slim_conn_h2(n->server.conn)));
+    n->server.cfg.setup_timeout_ns = 50 * MS_NS;
+    slim_conn_set_idle(n->server.conn, true);
     WAIT(turn_both(n), n->client.closed && n->server.closed);
-    cr_assert_eq(n->client.ready, 1);
     expect_closed(&n->server, SLIM_E_TIMEOUT, "no call was opened in time");
     expect_closed(&n->client, SLIM_OK, "");
 }
 
 /* PINGs were answered; the next one has a short time, and the client hangs from now on. */
-static void talk_pinged(net *n)
+static void talk_pinged(net *n, uint64_t limit_ns)
 {
-    n->server.cfg.ping_interval_ns = 20 * MS_NS;
+    n->server.cfg.ping_interval_ns = limit_ns;
     n->server.cfg.ping_timeout_ns = 3600 * S_NS;
     talk(n, 1);
     WAIT(turn_both(n), !slim_h2_ping_pending(slim_conn_h2(n->server.conn)));
-    n->server.cfg.ping_timeout_ns = 50 * MS_NS;
+    n->server.cfg.ping_timeout_ns = limit_ns;
 }
 
 CONN_TEST(ping_without_an_answer)
 {
-    talk_pinged(n);
+    talk_pinged(n, 30 * MS_NS);
     WAIT(turn(&n->s), n->server.closed);
     expect_closed(&n->server, SLIM_E_TIMEOUT, "keep-alive PING not answered in time");
     WAIT(turn(&n->c), n->client.closed);
@@ -686,14 +707,15 @@ CONN_TEST(ping_with_answers)
 /* A limit of one kind that passes is none of another: here the call came, and the PING has an hour. */
 CONN_TEST(the_limits_are_not_mixed_up)
 {
-    n->server.cfg.setup_timeout_ns = 300 * MS_NS;
     n->server.cfg.ping_interval_ns = 50 * MS_NS;
     n->server.cfg.ping_timeout_ns = 3600 * S_NS;
     join_small(n, 0);
     WAIT(turn_both(n), n->client.ready == 1 && slim_h2_alive(slim_conn_h2(n->server.conn)));
     WAIT(turn(&n->s), slim_h2_ping_pending(slim_conn_h2(n->server.conn))); /* from now on the client is silent */
+    n->server.cfg.setup_timeout_ns = 100 * MS_NS;
+    slim_conn_set_idle(n->server.conn, true);
     slim_conn_set_idle(n->server.conn, false);
-    FOR_MS(turn(&n->s), 700);
+    FOR_MS(turn(&n->s), 300);
     cr_assert_eq(n->server.closed, 0, "%s", n->server.text);
     slim_conn_close(n->server.conn);
     WAIT(turn_both(n), n->client.closed && n->server.closed);
@@ -702,7 +724,7 @@ CONN_TEST(the_limits_are_not_mixed_up)
 
 CONN_TEST(the_first_silence_counts_however_often_calls_come_and_go)
 {
-    talk_pinged(n);
+    talk_pinged(n, 200 * MS_NS);
     WAIT(
         {
             turn(&n->s);
@@ -718,11 +740,13 @@ CONN_TEST(the_first_silence_counts_however_often_calls_come_and_go)
 
 CONN_TEST(age)
 {
-    n->server.cfg.max_age_ns = 300 * MS_NS;
     n->server.close_when_aged = true;
     n->server.echo = true;
     talk(n, 1);
     say(&n->client.calls[0], 0, 100000);
+    WAIT(turn_both(n), n->server.calls[0].messages == 1);
+    n->server.cfg.max_age_ns = 1;
+    slim_conn_set_idle(n->server.conn, true);
     WAIT(turn_both(n), n->client.closed && n->server.closed);
     cr_assert_eq(n->server.aged, 1);
     cr_assert_eq(n->client.calls[0].messages, 1);
