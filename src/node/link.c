@@ -589,7 +589,9 @@ void slim_links_clean_up(slim_worker *w)
 
     if (c == NULL)
         return;
-    slim_routes_drop_link_xt(w->hub->routes, c->id, CLEAN_UP_SLICE, slim_peers_name_gone, w, &more);
+    /* Always more than was added meanwhile, or a client that reconnects could fill the table by leaving. */
+    slim_routes_drop_link_xt(w->hub->routes, c->id, CLEAN_UP_SLICE + 2 * w->subscribed, slim_peers_name_gone, w, &more);
+    w->subscribed = 0;
     if (!more) {
         /* New ones were put in front meanwhile, if any. */
         slim_cleanup **at = &w->cleanups;
