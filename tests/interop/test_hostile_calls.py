@@ -112,9 +112,9 @@ def test_forged_tags(hub, watch):
 @pytest.mark.parametrize("fresh_names", [False, True], ids=["ids", "names"])
 def test_very_many_subscriptions(lenient, fresh_names):
     """Each costs a bounded amount of memory, and all of it is free for the next link."""
-    # What the last link left may go while the next one comes.
-    with Watch(lenient, 1.4 * SUBSCRIPTIONS * (NAME_BYTES if fresh_names else ID_BYTES) / 2**20 + OTHER_MIB, key=None):
-        for _ in range(3):
+    # What one link left may go while the next one comes, but no more than that.
+    with Watch(lenient, 2.2 * SUBSCRIPTIONS * (NAME_BYTES if fresh_names else ID_BYTES) / 2**20 + OTHER_MIB, key=None):
+        for _ in range(6):
             link = free_dial(lenient)
             send_all(link, subscriptions(SUBSCRIPTIONS, fresh_names))
             acked(link, SUBSCRIPTIONS, 120)
@@ -166,8 +166,8 @@ def collide(kind, index):
 
 @pytest.mark.parametrize("kind", ["sum", "xor", "shift", "product"])
 def test_names_chosen_to_collide(lenient, kind):
-    """No slower than names by chance, but for a generous factor: a list in one bucket would cost 50000 steps for each."""
-    count, source, took = 50000, random.Random(9), {}
+    """No slower than names by chance, but for a generous factor: a list in one bucket would cost 30000 steps for each."""
+    count, source, took = 30000, random.Random(9), {}
     head = {"source": name("raw/raw/source", 7), "identity": "token", "fanout": 1, "ttl": 8}
 
     def one(numbers, index):
@@ -183,7 +183,7 @@ def test_names_chosen_to_collide(lenient, kind):
             acked(link, count)
             took[label] = time.monotonic() - since
             link.connection.close()
-    assert took[kind] < 5 * took["chance"] + 1, took
+    assert took[kind] < 5 * took["chance"] + 2, took
 
 
 def test_acknowledgements_that_are_never_read(lenient):
