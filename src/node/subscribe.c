@@ -266,6 +266,18 @@ void slim_subscribe_take_send(slim_worker *w, const slim_xrec *rec)
         report(w, owner, false);
 }
 
+/* A requester whose messages fill the queue of the link they are for waits like a publisher. */
+static void hold_for(slim_link *in, slim_link_id to)
+{
+    slim_worker *w = in->worker;
+    const slim_link_slot *slot = slim_links_live_xt(w->hub->links, to);
+    uint16_t owner = slot != NULL ? atomic_load_explicit(&slot->worker, memory_order_relaxed) : w->index;
+
+    if (owner != w->index)
+        slim_link_hold_for_queue(in, owner);
+    slim_link_hold_for(in, to);
+}
+
 /* What a change at this node means for its peers: the message they get, or none. */
 typedef struct tell {
     bool tell;
@@ -325,6 +337,7 @@ static bool forward_to_peers(slim_link *in, const slim_view *v, bool subscribe, 
     for (uint32_t i = 0; i < n; i++) {
         if (slim_subscribe_send(w, peers[i], slim_bytes_of(message, size), number, t->id, false) != SLIM_OK && number != 0)
             op_answered(w, number, false);
+        hold_for(in, peers[i]);
     }
     if (number != 0)
         op_answered(w, number, true);
@@ -361,6 +374,7 @@ static const char *forward_to_link(slim_link *in, const slim_view *v, uint32_t t
     *waits = true;
     if (slim_subscribe_send(w, to, slim_bytes_of(op->message, op->message_n), op->number, v->subscription_id, true) != SLIM_OK)
         op_finish(op, "remote subscription ack error");
+    hold_for(in, to);
     return NULL;
 }
 

@@ -1,4 +1,5 @@
 """Peers that keep to HTTP/2 and break or strain what runs on it: gRPC framing, protobuf, subscriptions, tags, windows."""
+import itertools
 import os
 import random
 import time
@@ -53,6 +54,19 @@ def send_all(link, messages, seconds=120):
     payload = b"".join(messages)
     for at in range(0, len(payload), 65536):
         link.send_bytes(payload[at:at + 65536], seconds)
+
+
+def take(link, messages):
+    """Sends until the node gives no more window for a while; how many it took."""
+    machine, sent = link.connection.h2, 0
+    for message in messages:
+        while machine.local_flow_control_window(link.id) < len(message) and link.connection.pump(0.2):
+            pass
+        if machine.local_flow_control_window(link.id) < len(message):
+            break
+        link.send_bytes(message)
+        sent += 1
+    return sent
 
 
 def acked(link, count, seconds=60):
@@ -190,18 +204,23 @@ def test_acknowledgements_that_are_never_read(lenient):
     """The node stops to take requests; when the answers are read after all, none is missing."""
     with Watch(lenient, 48, key=None):
         link = free_dial(lenient, window=65535, hold=True)
-        machine, sent = link.connection.h2, 0
-        for message in subscriptions(200000, False):
-            # Whether the node gives more window: half a second without is no.
-            while machine.local_flow_control_window(link.id) < len(message) and link.connection.pump(0.5):
-                pass
-            if machine.local_flow_control_window(link.id) < len(message):
-                break
-            link.send_bytes(message)
-            sent += 1
+        sent = take(link, subscriptions(200000, False))
         assert sent < 100000, "the node took all of them"
         link.release()
         acked(link, sent)
+
+
+def test_subscriptions_forwarded_to_a_link_that_does_not_read(lenient):
+    """They wait for its windows like anything else."""
+    with Watch(lenient, 64, key=None) as watch:
+        slow = free_dial(lenient, window=65535, hold=True)
+        peer = "{}:{}".format(*slow.connection.socket.getsockname())
+        number = int(watch.blamed("new connection received", peer)[0].split("conn_index=")[1].split()[0])
+        link = free_dial(lenient)
+        head = {"source": name("raw/raw/source", 7), "destination": name("org/ns/far", 1), "identity": "x" * 10000, "fanout": 1,
+                "ttl": 8, "forward_to": number}
+        message = grpc(encode({"subscribe": {"header": head, "subscription_id": 5}}))
+        assert take(link, itertools.repeat(message, 20000)) < 5000, "the node took 50 MB for a receiver that reads nothing"
 
 
 def test_receivers_that_hold_their_windows_at_zero(make_node):
@@ -215,14 +234,7 @@ def test_receivers_that_hold_their_windows_at_zero(make_node):
             who = name(f"org/ns/slow{number}", 1)
             slow.subscribed(who)
             message = grpc(encode(sender.publication(who, bytes(60000))))
-            machine, sent = sender.connection.h2, 0
-            while sent < 200:
-                while machine.local_flow_control_window(sender.id) < len(message) and sender.connection.pump(0.05):
-                    pass
-                if machine.local_flow_control_window(sender.id) < len(message):
-                    break
-                sender.send_bytes(message)
-                sent += 1
+            sent = take(sender, itertools.repeat(message, 200))
             # Its own buffers hold the rest of what is under way.
             assert sent < 200, "the node took 12 MB for a receiver that reads nothing"
 
