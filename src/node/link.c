@@ -627,13 +627,14 @@ void slim_links_let_go(slim_worker *w)
 void slim_links_clean_up(slim_worker *w)
 {
     slim_cleanup *c = w->cleanups;
+    uint32_t added = w->subscribed;
     bool more = false;
 
+    w->subscribed = 0;
     if (c == NULL)
         return;
-    /* Always more than was added meanwhile, or a client that reconnects could fill the table by leaving. */
-    slim_routes_drop_link_xt(w->hub->routes, c->id, CLEAN_UP_SLICE + 2 * w->subscribed, slim_peers_name_gone, w, &more);
-    w->subscribed = 0;
+    /* Always more than was added in this turn, or a client that reconnects could fill the table by leaving. */
+    slim_routes_drop_link_xt(w->hub->routes, c->id, CLEAN_UP_SLICE + 2 * added, slim_peers_name_gone, w, &more);
     if (!more) {
         /* New ones were put in front meanwhile, if any. */
         slim_cleanup **at = &w->cleanups;
