@@ -111,7 +111,6 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
             h->void_frames = 0;
         }
         break;
-    case NGHTTP2_RST_STREAM: h->reset_id = frame->hd.stream_id; break;
     case NGHTTP2_HEADERS:
         if ((s = stream_of(session, frame->hd.stream_id)) != NULL)
             h2_stream_headers_done(s, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0);
@@ -145,7 +144,6 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 {
     slim_stream *s = stream_of(session, id);
 
-    h2_guard_closed(user, id);
     if (s != NULL) {
         nghttp2_session_set_stream_user_data(session, id, NULL);
         h2_stream_free(s);
@@ -227,14 +225,16 @@ static int session_open(slim_h2 *h)
     nghttp2_option_set_max_settings(opt, 32);
     nghttp2_option_set_max_outbound_ack(opt, 1000);
     nghttp2_option_set_peer_max_concurrent_streams(opt, 100);
-    /* Closed streams need no memory: priorities are not used. */
-    nghttp2_option_set_no_closed_streams(opt, 1);
+    /* A server remembers as many closed streams as may be open, to tell what comes on them from what is new. */
+    nghttp2_option_set_no_closed_streams(opt, !h->cfg.server);
     rv = h->cfg.server ? nghttp2_session_server_new3(&h->session, c, h, opt, &h->mem)
                        : nghttp2_session_client_new3(&h->session, c, h, opt, &h->mem);
     if (rv != 0)
         goto out;
     if (!h->cfg.server)
         iv[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
+    else
+        iv[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, h->cfg.max_streams};
     iv[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, h->cfg.stream_window_bytes};
     if (h->cfg.announce_frame)
         iv[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_FRAME_SIZE, h->cfg.max_frame_bytes};

@@ -50,7 +50,8 @@ typedef struct slim_h2_config {
     bool announce_frame;
     uint32_t max_header_list_bytes; /* 16384 */
     uint32_t max_message_bytes;     /* 4 MiB */
-    uint32_t max_streams;  /* refuse more live streams on one connection than this (RST_STREAM REFUSED_STREAM); not announced */
+    uint32_t
+        max_streams; /* refuse more live streams on one connection than this (RST_STREAM REFUSED_STREAM); a server announces it */
     const char *http_date; /* value of response headers' date, read when they are made; lives as long as the connection */
     const slim_h2_events *events;
     slim_mem *mem;

@@ -10,8 +10,6 @@
 
 #define H2_OUT_SLICES 64
 #define H2_MESSAGE_TEXT 256
-/* How many ended streams are remembered. */
-#define H2_CLOSED 16u
 
 struct slim_stream {
     slim_h2 *h;
@@ -48,13 +46,8 @@ struct slim_h2 {
     slim_stream *streams, *ready;
     uint32_t n_streams;
     uint32_t void_frames; /* received since DATA went either way */
-    int32_t last_id, reset_id; /* of the peer: its newest stream, and the one it reset last */
-    uint32_t n_closed;
-    struct h2_closed {
-        int32_t id;
-        bool by_peer; /* it had ended its side */
-    } closed[H2_CLOSED];
-    slim_buf *feeding; /* where the bytes of the current feed lie */
+    int32_t last_id;      /* the peer's newest stream */
+    slim_buf *feeding;    /* where the bytes of the current feed lie */
     bool in_feed, alive, ping_pending, failed, no_memory, dirty;
     bool broken; /* nghttp2 gave up while sending: nothing more can be said */
     char why[128];
@@ -83,7 +76,6 @@ void h2_check(slim_h2 *h, int rv); /* remembers that nghttp2 found no memory */
 
 /* h2_guard.c */
 void h2_guard_frame(slim_h2 *h, const nghttp2_frame_hd *hd); /* a frame begins */
-void h2_guard_closed(slim_h2 *h, int32_t id);
 
 /* h2_send.c */
 ssize_t h2_send(nghttp2_session *session, const uint8_t *data, size_t length, int flags, void *user);

@@ -197,48 +197,6 @@ void slim_forward_take(slim_worker *w, const slim_xrec *rec)
         slim_buf_unref(&x->loan->buf);
 }
 
-/* Holds the sender back when a receiver's queue, wherever it is, or the way there is full. */
-static void hold_back(passage *p, slim_link_id id, const slim_link_slot *slot)
-{
-    slim_worker *w = p->w;
-    uint16_t owner = atomic_load_explicit(&slot->worker, memory_order_relaxed);
-    slim_waiter waiter = {p->in->id, w->index};
-
-    if (owner == w->index) {
-        slim_link *l = slim_worker_link(w, id);
-
-        if (l != NULL && !slim_link_has_room(l)) {
-            slim_link_hold(p->in);
-            slim_link_wait_for(l, waiter);
-        }
-        return;
-    }
-    if (atomic_load_explicit(&slot->congested, memory_order_relaxed) != 0 && slim_link_wait_across(w, owner, id, p->in->id))
-        slim_link_hold(p->in);
-}
-
-static void hold_for_queue(passage *p, uint16_t to)
-{
-    slim_worker *w = p->w;
-    slim_xq *q = slim_worker_queue(w, to);
-    struct slim_xwait *x = &w->xwait[to];
-
-    if (q == NULL || slim_xq_under_way_bytes(q) < SLIM_XQ_HIGH_BYTES)
-        return;
-    if (x->n == x->cap) {
-        uint32_t cap = x->cap == 0 ? 16 : x->cap * 2;
-        slim_link_id *v = slim_resize(w->io.mem, x->v, cap * sizeof(*v));
-
-        if (v == NULL)
-            return;
-        x->v = v;
-        x->cap = cap;
-    }
-    x->v[x->n++] = p->in->id;
-    atomic_store_explicit(&q->wanted, true, memory_order_seq_cst);
-    slim_link_hold(p->in);
-}
-
 static inline bool slot_signs(const slim_link_slot *slot)
 {
     return atomic_load_explicit(&slot->signs, memory_order_relaxed) != 0;
@@ -290,14 +248,14 @@ static void passage_run(passage *p, const slim_link_id *ids, uint32_t n)
                 }
             }
             if (any)
-                hold_for_queue(p, to);
+                slim_link_hold_for_queue(p->in, to);
         }
     }
     for (uint32_t i = 0; i < n; i++) {
         const slim_link_slot *slot = slim_links_live_xt(w->hub->links, ids[i]);
 
         if (slot != NULL)
-            hold_back(p, ids[i], slot);
+            slim_link_hold_for(p->in, ids[i]);
     }
 }
 

@@ -539,6 +539,48 @@ bool slim_link_wait_across(slim_worker *w, uint16_t owner, slim_link_id target, 
     return true;
 }
 
+void slim_link_hold_for(slim_link *l, slim_link_id receiver)
+{
+    slim_worker *w = l->worker;
+    const slim_link_slot *slot = slim_links_live_xt(w->hub->links, receiver);
+    uint16_t owner = slot != NULL ? atomic_load_explicit(&slot->worker, memory_order_relaxed) : 0;
+    slim_link *to;
+
+    if (slot == NULL)
+        return;
+    if (owner == w->index) {
+        if ((to = slim_worker_link(w, receiver)) != NULL && !slim_link_has_room(to)) {
+            slim_link_hold(l);
+            slim_link_wait_for(to, (slim_waiter){l->id, w->index});
+        }
+    } else if (atomic_load_explicit(&slot->congested, memory_order_relaxed) != 0 &&
+               slim_link_wait_across(w, owner, receiver, l->id)) {
+        slim_link_hold(l);
+    }
+}
+
+void slim_link_hold_for_queue(slim_link *l, uint16_t to)
+{
+    slim_worker *w = l->worker;
+    slim_xq *q = slim_worker_queue(w, to);
+    struct slim_xwait *x = &w->xwait[to];
+
+    if (q == NULL || slim_xq_under_way_bytes(q) < SLIM_XQ_HIGH_BYTES)
+        return;
+    if (x->n == x->cap) {
+        uint32_t cap = x->cap == 0 ? 16 : x->cap * 2;
+        slim_link_id *v = slim_resize(w->io.mem, x->v, cap * sizeof(*v));
+
+        if (v == NULL)
+            return;
+        x->v = v;
+        x->cap = cap;
+    }
+    x->v[x->n++] = l->id;
+    atomic_store_explicit(&q->wanted, true, memory_order_seq_cst);
+    slim_link_hold(l);
+}
+
 void slim_link_take_wait(slim_worker *w, const slim_xrec *rec)
 {
     const x_wait *x = (const x_wait *)rec;
@@ -585,11 +627,14 @@ void slim_links_let_go(slim_worker *w)
 void slim_links_clean_up(slim_worker *w)
 {
     slim_cleanup *c = w->cleanups;
+    uint32_t added = w->subscribed;
     bool more = false;
 
+    w->subscribed = 0;
     if (c == NULL)
         return;
-    slim_routes_drop_link_xt(w->hub->routes, c->id, CLEAN_UP_SLICE, slim_peers_name_gone, w, &more);
+    /* Always more than was added in this turn, or a client that reconnects could fill the table by leaving. */
+    slim_routes_drop_link_xt(w->hub->routes, c->id, CLEAN_UP_SLICE + 2 * added, slim_peers_name_gone, w, &more);
     if (!more) {
         /* New ones were put in front meanwhile, if any. */
         slim_cleanup **at = &w->cleanups;

@@ -74,6 +74,9 @@ bool slim_link_wait_across(slim_worker *w, uint16_t owner, slim_link_id target, 
 /* Parcel records SLIM_X_WAIT and SLIM_X_RESUME. */
 void slim_link_take_wait(slim_worker *w, const slim_xrec *rec);
 void slim_link_take_resume(slim_worker *w, const slim_xrec *rec);
+/* Holds l back when the queue of a receiver, wherever it is, or the way to another worker is full. */
+void slim_link_hold_for(slim_link *l, slim_link_id receiver);
+void slim_link_hold_for_queue(slim_link *l, uint16_t to);
 /* Holds l back for one more receiver, and lets it go for one. */
 void slim_link_hold(slim_link *l);
 void slim_link_release(slim_link *l);

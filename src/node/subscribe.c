@@ -13,6 +13,9 @@
 #define FORWARD_WAIT_NS 5000000000u
 #define FORWARD_TRIES 4
 #define STANDALONE_TTL 8
+/* How many subscriptions pass between two looks at the size of the table, and from which length on a name is worth one. */
+#define TABLE_LOOK 64u
+#define TABLE_LONG_BYTES 4096u
 
 /* One acknowledgement that waits for others. */
 typedef struct slim_op slim_op;
@@ -263,6 +266,18 @@ void slim_subscribe_take_send(slim_worker *w, const slim_xrec *rec)
         report(w, owner, false);
 }
 
+/* A requester whose messages fill the queue of the link they are for waits like a publisher. */
+static void hold_for(slim_link *in, slim_link_id to)
+{
+    slim_worker *w = in->worker;
+    const slim_link_slot *slot = slim_links_live_xt(w->hub->links, to);
+    uint16_t owner = slot != NULL ? atomic_load_explicit(&slot->worker, memory_order_relaxed) : w->index;
+
+    if (owner != w->index)
+        slim_link_hold_for_queue(in, owner);
+    slim_link_hold_for(in, to);
+}
+
 /* What a change at this node means for its peers: the message they get, or none. */
 typedef struct tell {
     bool tell;
@@ -322,6 +337,7 @@ static bool forward_to_peers(slim_link *in, const slim_view *v, bool subscribe, 
     for (uint32_t i = 0; i < n; i++) {
         if (slim_subscribe_send(w, peers[i], slim_bytes_of(message, size), number, t->id, false) != SLIM_OK && number != 0)
             op_answered(w, number, false);
+        hold_for(in, peers[i]);
     }
     if (number != 0)
         op_answered(w, number, true);
@@ -358,7 +374,24 @@ static const char *forward_to_link(slim_link *in, const slim_view *v, uint32_t t
     *waits = true;
     if (slim_subscribe_send(w, to, slim_bytes_of(op->message, op->message_n), op->number, v->subscription_id, true) != SLIM_OK)
         op_finish(op, "remote subscription ack error");
+    hold_for(in, to);
     return NULL;
+}
+
+/* Whether the link may add to the table. It may grow to the memory limit, and one link may fill no more than half of it. The sum is
+ * taken now and then; while it is tight, each time. */
+static bool table_bears(slim_link *in, slim_link_id target, const slim_name *name)
+{
+    slim_worker *w = in->worker;
+    uint64_t limit = (uint64_t)w->hub->budget.limit_bytes;
+    slim_routes_stats stats;
+
+    if (!w->table_crowded && w->table_looks++ < TABLE_LOOK && name->str[0].n + name->str[1].n + name->str[2].n < TABLE_LONG_BYTES)
+        return true;
+    w->table_looks = 0;
+    slim_routes_stats_xt(w->hub->routes, &stats);
+    w->table_crowded = stats.bytes >= limit / 2;
+    return stats.bytes < limit && (!w->table_crowded || slim_routes_link_records_xt(w->hub->routes, target) <= stats.records / 2);
 }
 
 /* Changes the table; the text of the failure goes into error. */
@@ -376,6 +409,13 @@ static slim_err change_table(slim_link *in, const slim_view *v, slim_link_id tar
         return SLIM_E_NOT_FOUND;
     }
     if (v->type == SLIM_MSG_SUBSCRIBE) {
+        if (!table_bears(in, target, &v->destination)) {
+            snprintf(error, error_n, "too many subscriptions: the memory limit is reached");
+            slim_worker_blame(in->worker, SLIM_WARN, "subscription refused: the memory limit is reached limit_bytes=%lld peer=%s",
+                              (long long)in->worker->hub->budget.limit_bytes, slim_conn_peer(in->conn));
+            return SLIM_E_NOMEM;
+        }
+        in->worker->subscribed++;
         e = slim_routes_subscribe_xt(r, target, atomic_load_explicit(&slot->kind, memory_order_relaxed), v->subscription_id,
                                      &v->destination, change);
         if (e != SLIM_OK)

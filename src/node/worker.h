@@ -87,6 +87,9 @@ struct slim_worker {
     slim_link *crowded; /* links somebody waits for */
     slim_link *syncing; /* peer links whose full sync is not finished */
     slim_cleanup *cleanups;
+    uint32_t subscribed;  /* records added in this turn */
+    uint32_t table_looks; /* since the size of the table was looked at */
+    bool table_crowded;
     struct slim_op *ops[SLIM_OPS_BUCKETS]; /* open operations by number, of subscribe.c */
     uint64_t next_op;
     pthread_mutex_t mail_lock;

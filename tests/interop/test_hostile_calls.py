@@ -1,11 +1,12 @@
 """Peers that keep to HTTP/2 and break or strain what runs on it: gRPC framing, protobuf, subscriptions, tags, windows."""
+import itertools
 import os
 import random
 import time
 
 import pytest
 
-from hostile import DATA, END_STREAM, HEADERS, Raw, Watch, frame, request
+from hostile import DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, Raw, Watch, frame, request
 from harness import UPSTREAM, free_port, server, wait_until
 from wire import dial, encode, grpc, name, varint
 
@@ -55,6 +56,19 @@ def send_all(link, messages, seconds=120):
         link.send_bytes(payload[at:at + 65536], seconds)
 
 
+def take(link, messages):
+    """Sends until the node gives no more window for a while; how many it took."""
+    machine, sent = link.connection.h2, 0
+    for message in messages:
+        while machine.local_flow_control_window(link.id) < len(message) and link.connection.pump(0.2):
+            pass
+        if machine.local_flow_control_window(link.id) < len(message):
+            break
+        link.send_bytes(message)
+        sent += 1
+    return sent
+
+
 def acked(link, count, seconds=60):
     """Reads until `count` messages have come; every one must be an acknowledgement of success."""
     link.connection.until(lambda: len(link.messages) >= count or link.ended, seconds, f"{count} acknowledgements")
@@ -70,6 +84,15 @@ def test_grpc_length_of_4_gibibytes(hub, watch):
     ended = [flags & END_STREAM for kind, flags, _, _ in raw.frames(10, lambda kind, flags, *_: kind == HEADERS and flags & END_STREAM)]
     assert ended[-1], "closed without trailers"
     watch.blamed("message larger than", raw.peer)
+
+
+def test_bytes_under_way_when_the_node_ends_a_call(hub, watch):
+    """The peer could not know it yet, so they are ignored, and the connection serves the next call."""
+    raw = Raw(hub)
+    raw.send(request(1) + frame(DATA, 0, 1, b"\1\0\0\0\1x"))
+    assert raw.answer(RST_STREAM, 1) == bytes(4)
+    raw.send(frame(DATA, 0, 1, bytes(1000)) * 20 + frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x00\x01a\x01b") + request(3))
+    assert raw.answer(HEADERS, 3)
 
 
 @pytest.mark.parametrize("broken", [b"\xff" * 20, b"\x1a\xff\xff\xff\xff\x0f", b"\x1a\x05ab", b"\x0b" * 1000],
@@ -103,12 +126,33 @@ def test_forged_tags(hub, watch):
 @pytest.mark.parametrize("fresh_names", [False, True], ids=["ids", "names"])
 def test_very_many_subscriptions(lenient, fresh_names):
     """Each costs a bounded amount of memory, and all of it is free for the next link."""
-    with Watch(lenient, SUBSCRIPTIONS * (NAME_BYTES if fresh_names else ID_BYTES) / 2**20 + OTHER_MIB, key=None):
-        for _ in range(3):
+    # What one link left may go while the next one comes, but no more than that.
+    with Watch(lenient, 2.2 * SUBSCRIPTIONS * (NAME_BYTES if fresh_names else ID_BYTES) / 2**20 + OTHER_MIB, key=None):
+        for _ in range(6):
             link = free_dial(lenient)
             send_all(link, subscriptions(SUBSCRIPTIONS, fresh_names))
             acked(link, SUBSCRIPTIONS, 120)
             link.connection.close()
+
+
+def test_subscriptions_up_to_the_memory_limit(make_node):
+    """One link may fill half of the table and hears that it is full; another still gets its subscriptions, and all of it once the
+    first is gone."""
+    node = make_node(servers=[server(f"127.0.0.1:{free_port()}", require_header_mac=False)], arguments=("--memory", "16"))
+    with Watch(node, 16 * 2 + OTHER_MIB, key=None) as watch:
+        greedy = free_dial(node)
+        send_all(greedy, subscriptions(60000, True))
+        greedy.connection.until(lambda: len(greedy.messages) == 60000, 60, "60000 answers")
+        refused = [message for message in greedy.messages if b"memory limit" in message]
+        assert 10000 < len(refused) < 50000, len(refused)
+        watch.blamed("subscription refused", "{}:{}".format(*greedy.connection.socket.getsockname()))
+        modest = free_dial(node)
+        send_all(modest, subscriptions(1000, False))
+        acked(modest, 1000)
+        greedy.connection.close()
+        time.sleep(0.5)
+        send_all(modest, subscriptions(5000, True))
+        acked(modest, 5000)
 
 
 def test_subscribe_and_unsubscribe_storm(lenient):
@@ -136,8 +180,8 @@ def collide(kind, index):
 
 @pytest.mark.parametrize("kind", ["sum", "xor", "shift", "product"])
 def test_names_chosen_to_collide(lenient, kind):
-    """No slower than names by chance, but for a generous factor: a list in one bucket would cost 50000 steps for each."""
-    count, source, took = 50000, random.Random(9), {}
+    """No slower than names by chance, but for a generous factor: a list in one bucket would cost 30000 steps for each."""
+    count, source, took = 30000, random.Random(9), {}
     head = {"source": name("raw/raw/source", 7), "identity": "token", "fanout": 1, "ttl": 8}
 
     def one(numbers, index):
@@ -146,32 +190,37 @@ def test_names_chosen_to_collide(lenient, kind):
 
     chosen = {"chance": [one((source.getrandbits(64), source.getrandbits(64), 5), index) for index in range(count)],
               kind: [one(collide(kind, index), index) for index in range(count)]}
-    with Watch(lenient, count * NAME_BYTES / 2**20 + OTHER_MIB, key=None):
+    with Watch(lenient, 2 * count * NAME_BYTES / 2**20 + OTHER_MIB, key=None):
         for label, messages in chosen.items():
             link, since = free_dial(lenient), time.monotonic()
             send_all(link, messages)
             acked(link, count)
             took[label] = time.monotonic() - since
             link.connection.close()
-    assert took[kind] < 5 * took["chance"] + 1, took
+    assert took[kind] < 5 * took["chance"] + 2, took
 
 
 def test_acknowledgements_that_are_never_read(lenient):
     """The node stops to take requests; when the answers are read after all, none is missing."""
-    with Watch(lenient, key=None):
+    with Watch(lenient, 48, key=None):
         link = free_dial(lenient, window=65535, hold=True)
-        machine, sent = link.connection.h2, 0
-        for message in subscriptions(200000, False):
-            # Whether the node gives more window: half a second without is no.
-            while machine.local_flow_control_window(link.id) < len(message) and link.connection.pump(0.5):
-                pass
-            if machine.local_flow_control_window(link.id) < len(message):
-                break
-            link.send_bytes(message)
-            sent += 1
+        sent = take(link, subscriptions(200000, False))
         assert sent < 100000, "the node took all of them"
         link.release()
         acked(link, sent)
+
+
+def test_subscriptions_forwarded_to_a_link_that_does_not_read(lenient):
+    """They wait for its windows like anything else."""
+    with Watch(lenient, 64, key=None) as watch:
+        slow = free_dial(lenient, window=65535, hold=True)
+        peer = "{}:{}".format(*slow.connection.socket.getsockname())
+        number = int(watch.blamed("new connection received", peer)[0].split("conn_index=")[1].split()[0])
+        link = free_dial(lenient)
+        head = {"source": name("raw/raw/source", 7), "destination": name("org/ns/far", 1), "identity": "x" * 10000, "fanout": 1,
+                "ttl": 8, "forward_to": number}
+        message = grpc(encode({"subscribe": {"header": head, "subscription_id": 5}}))
+        assert take(link, itertools.repeat(message, 20000)) < 5000, "the node took 50 MB for a receiver that reads nothing"
 
 
 def test_receivers_that_hold_their_windows_at_zero(make_node):
@@ -185,15 +234,9 @@ def test_receivers_that_hold_their_windows_at_zero(make_node):
             who = name(f"org/ns/slow{number}", 1)
             slow.subscribed(who)
             message = grpc(encode(sender.publication(who, bytes(60000))))
-            machine, sent = sender.connection.h2, 0
-            while sent < 100:
-                while machine.local_flow_control_window(sender.id) < len(message) and sender.connection.pump(0.05):
-                    pass
-                if machine.local_flow_control_window(sender.id) < len(message):
-                    break
-                sender.send_bytes(message)
-                sent += 1
-            assert sent < 100, "the node took 6 MB for a receiver that reads nothing"
+            sent = take(sender, itertools.repeat(message, 200))
+            # Its own buffers hold the rest of what is under way.
+            assert sent < 200, "the node took 12 MB for a receiver that reads nothing"
 
 
 def test_client_that_reconnects_in_a_tight_loop(hub, watch):

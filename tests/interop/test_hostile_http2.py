@@ -135,7 +135,7 @@ def test_hpack_bomb(hub, watch):
     raw.answer(RST_STREAM, 1)
     # The table has to be right all the same, or the next header block would be misread.
     bomb = REQUEST + b"\xbe" * 16000
-    flood = b"".join(request(stream, END_HEADERS, bomb) for stream in range(3, 4003, 2))
+    flood = b"".join(request(stream, END_HEADERS, bomb) for stream in range(3, 2003, 2))
     raw.send(flood)
     raw.send(frame(PING, 0, 0, b"12345678"))
     assert raw.answer(PING, 0) == b"12345678"

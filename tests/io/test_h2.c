@@ -21,7 +21,8 @@ Test(h2, server_preface)
     cr_assert_not(slim_h2_alive(p.h));
     peer_pull(&p);
     cr_assert(peer_next(&p, &f) && f.type == F_SETTINGS && f.flags == 0);
-    cr_assert_eq(f.n, 18, "three settings, and no MAX_CONCURRENT_STREAMS: %zu bytes", f.n);
+    cr_assert_eq(f.n, 24, "four settings: %zu bytes", f.n);
+    cr_assert_eq(setting(&f, 3), p.cfg.max_streams);
     cr_assert_eq(setting(&f, 4), 1048576);
     cr_assert_eq(setting(&f, 5), 4194304);
     cr_assert_eq(setting(&f, 6), 16384);
@@ -51,7 +52,7 @@ Test(h2, default_frame_size_is_not_announced)
     cr_assert(peer_start(&p));
     peer_pull(&p);
     cr_assert(peer_next(&p, &f) && f.type == F_SETTINGS);
-    cr_assert_eq(f.n, 12);
+    cr_assert_eq(f.n, 18);
     cr_assert_eq(setting(&f, 5), UINT32_MAX);
     peer_done(&p);
 }
@@ -223,10 +224,11 @@ Test(h2, max_streams)
     peer_prepare(&p, true);
     p.cfg.max_streams = 2;
     cr_assert(peer_start(&p));
-    peer_hello(&p);
+    buffer_add(&p.in, PEER_PREFACE, 24);
+    put_frame(&p.in, F_SETTINGS, 0, 0, NULL, 0);
     put_call(&p.in, 1, 0);
     put_call(&p.in, 3, 0);
-    put_call(&p.in, 5, 0);
+    put_call(&p.in, 5, 0); /* it cannot know our limit yet */
     cr_assert_eq(peer_feed(&p), SLIM_OK);
     cr_assert_str_eq(peer_text(&p), "open 1\nopen 3\n");
     peer_pull(&p);
@@ -237,6 +239,29 @@ Test(h2, max_streams)
     put_call(&p.in, 7, 0);
     cr_assert_eq(peer_feed(&p), SLIM_OK);
     cr_assert_str_eq(peer_text(&p), "open 1\nopen 3\nend 1 reset\ngone 1\nopen 7\n", "a place is free again");
+    put_frame(&p.in, F_SETTINGS, ACK, 0, NULL, 0);
+    put_call(&p.in, 9, 0); /* now it does */
+    cr_assert_eq(peer_feed(&p), SLIM_OK);
+    peer_pull(&p);
+    cr_assert(peer_find(&p, F_GOAWAY, &f) && frame_u32(&f, 4) == NGHTTP2_PROTOCOL_ERROR);
+    peer_done(&p);
+}
+
+Test(h2, stream_numbers_only_grow)
+{
+    peer p;
+    frame f;
+
+    peer_prepare(&p, true);
+    cr_assert(peer_start(&p));
+    peer_hello(&p);
+    put_call(&p.in, 5, 0);
+    cr_assert_eq(peer_feed(&p), SLIM_OK);
+    put_call(&p.in, 3, 0);
+    peer_feed(&p);
+    peer_pull(&p);
+    cr_assert(peer_find(&p, F_GOAWAY, &f) && frame_u32(&f, 4) == NGHTTP2_PROTOCOL_ERROR);
+    cr_assert(slim_h2_failed(p.h));
     peer_done(&p);
 }
 
