@@ -46,8 +46,8 @@ Test(histogram, three_digits)
 
 Test(histogram, borders_of_powers)
 {
-    for (unsigned bit = 11; bit < BENCH_HISTOGRAM_BITS; bit++) {
-        for (int d = -1; d <= 1; d++) {
+    for (unsigned bit = 11; bit <= BENCH_HISTOGRAM_BITS; bit++) {
+        for (int d = -1; d <= (bit < BENCH_HISTOGRAM_BITS ? 1 : -1); d++) {
             uint64_t v = ((uint64_t)1 << bit) + (uint64_t)(int64_t)d, found;
 
             memset(&a, 0, sizeof(a));
