@@ -1,7 +1,8 @@
 #include "io/sendq.h"
 
 #define CHUNK_MIN_BYTES 2048u
-/* With its header a chunk still is of a size that jemalloc keeps per thread; a larger one would be mapped and zeroed again and again. */
+/* With its header a chunk still is of a size that jemalloc keeps per thread; a larger one would be mapped and zeroed again and
+ * again. */
 #define CHUNK_MAX_BYTES (32768u - 64u)
 
 static slim_slice *slice_at(const slim_sendq *q, uint32_t i)
