@@ -24,7 +24,7 @@ def chart(title, subtitle, rows, reference):
         out.append(f'<text x="{LABEL - 10}" y="{y + 19}" text-anchor="end" fill="#1d2733">{html.escape(label)}</text>')
         out.append(f'<rect x="{LABEL}" y="{y + 5}" width="{length:.1f}" height="{ROW - 10}" rx="2" fill="#2f6fb4"/>')
         out.append(f'<text x="{LABEL + length + 6:.1f}" y="{y + 19}" fill="#1d2733">{value:.1f}'
-                   f'<tspan fill="#5b6773">  {html.escape(note)}</tspan></text>')
+                   f'<tspan fill="#5b6773" dx="8">{html.escape(note)}</tspan></text>')
     x = LABEL + BAR * reference / top
     out.append(f'<line x1="{x:.1f}" y1="{TOP - 4}" x2="{x:.1f}" y2="{height - BOTTOM}" stroke="#b4452f" stroke-width="1.5"/>')
     out.append("</svg>\n")
