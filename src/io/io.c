@@ -44,7 +44,12 @@ void slim_io_free(slim_io *io)
 size_t slim_io_wait(slim_io *io, uint64_t deadline_ns, bool (*about_to_sleep)(void *arg), void *arg)
 {
     uint64_t next = slim_timers_next_ns(&io->timers);
-    size_t n = slim_ring_wait(io->ring, next < deadline_ns ? next : deadline_ns, about_to_sleep, arg, io->ev, SLIM_IO_BATCH);
+    /* What the last flush left dirty is looked at again at once. */
+    size_t n = slim_ring_wait(io->ring,
+                              io->dirty != NULL    ? 0
+                              : next < deadline_ns ? next
+                                                   : deadline_ns,
+                              about_to_sleep, arg, io->ev, SLIM_IO_BATCH);
 
     io->now_ns = slim_clock_ns();
     io->turns++;

@@ -243,7 +243,8 @@ slim_err slim_tls_read(slim_tls *t, uint8_t *out, size_t cap, size_t *n)
 
 bool slim_tls_established(const slim_tls *t)
 {
-    return t->established;
+    /* In the middle of a message that follows the handshake (a ticket, new keys) nothing can be sealed either. */
+    return t->established && !SSL_in_init(t->ssl);
 }
 
 static slim_err seal(slim_tls *t, const uint8_t *p, size_t n)
@@ -263,7 +264,7 @@ slim_err slim_tls_write(slim_tls *t, const slim_bytes *parts, size_t n_parts)
 
     if (t->failed)
         return SLIM_E_PROTOCOL;
-    if (!t->established)
+    if (!slim_tls_established(t))
         return SLIM_E_AGAIN;
     for (size_t i = 0; i < n_parts; i++) {
         slim_bytes rest = parts[i];

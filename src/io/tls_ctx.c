@@ -233,6 +233,11 @@ static SSL_CTX *context_new(const slim_tls_config *cfg, bool server)
         SSL_CTX_free(ctx);
         return NULL;
     }
+    /* Of TLS 1.2 what is without known weakness, and all that upstream speaks. */
+    if (SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1) {
+        SSL_CTX_free(ctx);
+        return NULL;
+    }
     /* Links live long: resuming saves nothing, and tickets would be bytes and keys to care for. */
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_TICKET);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);

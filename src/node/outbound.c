@@ -131,8 +131,9 @@ static void connect_next(slim_outbound *o)
         const slim_address *a = &o->resolve.address[o->address_at++];
 
         o->state = OUT_CONNECTING;
-        o->conn = slim_conn_connect(&o->worker->io, &o->conn_config, (const struct sockaddr *)&a->ss, a->len,
-                                    o->cfg.server_name != NULL ? o->cfg.server_name : o->endpoint.host, o, &why);
+        o->conn = slim_conn_connect(
+            &o->worker->io, &o->conn_config, (const struct sockaddr *)&a->ss, a->len,
+            o->cfg.server_name != NULL && o->cfg.server_name[0] != '\0' ? o->cfg.server_name : o->endpoint.host, o, &why);
         if (o->conn != NULL)
             return;
     }
