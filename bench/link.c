@@ -176,15 +176,7 @@ slim_err bench_target_ready(bench_target *t, const char *server, const slim_tls_
     if (t->endpoint.tls && (e = slim_tls_client_new(tls, &t->tls, why, why_n)) != SLIM_OK)
         return e;
     t->conn = (slim_conn_config){
-        .h2 = {.server = false,
-               .path = PATH,
-               .stream_window_bytes = STREAM_WINDOW_BYTES,
-               .connection_window_bytes = CONNECTION_WINDOW_BYTES,
-               .max_frame_bytes = 16384,
-               .announce_frame = true,
-               .max_header_list_bytes = 16384,
-               .max_message_bytes = SLIM_MESSAGE_MAX_BYTES,
-               .max_streams = 1},
+        .h2 = slim_h2_client_config(PATH, STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES, SLIM_MESSAGE_MAX_BYTES),
         .events = stream_events,
         .tls = t->tls,
         .setup_timeout_ns = SETUP_TIMEOUT_NS,

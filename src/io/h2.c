@@ -261,6 +261,20 @@ static void window_promise(slim_h2 *h)
     slim_budget_promise_xt(b, h->cfg.stream_window_bytes, INT64_MAX);
 }
 
+slim_h2_config slim_h2_client_config(const char *path, uint32_t stream_window_bytes, uint32_t connection_window_bytes,
+                                     uint32_t max_message_bytes)
+{
+    return (slim_h2_config){.server = false,
+                            .path = path,
+                            .stream_window_bytes = stream_window_bytes,
+                            .connection_window_bytes = connection_window_bytes,
+                            .max_frame_bytes = 16384,
+                            .announce_frame = true,
+                            .max_header_list_bytes = 16384,
+                            .max_message_bytes = max_message_bytes,
+                            .max_streams = 1};
+}
+
 slim_h2 *slim_h2_new(const slim_h2_config *cfg, void *user)
 {
     slim_h2 *h = slim_zalloc(cfg->mem, 1, sizeof(*h));

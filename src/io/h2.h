@@ -58,6 +58,10 @@ typedef struct slim_h2_config {
     slim_purse *purse; /* what assembly, paused bytes and egress queues hold */
 } slim_h2_config;
 
+/* A client as upstream's are: one call, frames of 16 KiB. events, mem, purse and http_date are the caller's to set. */
+slim_h2_config slim_h2_client_config(const char *path, uint32_t stream_window_bytes, uint32_t connection_window_bytes,
+                                     uint32_t max_message_bytes);
+
 /* cfg is copied. user: the owner's. NULL: no memory. */
 slim_h2 *slim_h2_new(const slim_h2_config *cfg, void *user);
 void slim_h2_free(slim_h2 *h); /* open streams get end(RESET) and gone */

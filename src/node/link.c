@@ -104,14 +104,14 @@ static void let_go(slim_link *l)
     slim_free(w->io.mem, waiters);
 }
 
-void slim_link_close_routes(slim_worker *w, slim_link_id id, slim_link_kind kind)
+void slim_link_close_routes(slim_worker *w, slim_link_id id)
 {
     slim_cleanup *c = slim_alloc(w->io.mem, sizeof(*c));
     bool more;
 
     slim_links_close_xt(w->hub->links, id);
     if (c != NULL) {
-        *c = (slim_cleanup){w->cleanups, id, kind};
+        *c = (slim_cleanup){w->cleanups, id};
         w->cleanups = c;
     } else {
         /* No memory for doing it in slices: do it now. */
@@ -137,7 +137,7 @@ static void link_lost(slim_link *l)
         if (l->kind == SLIM_PEER)
             slim_peers_leave(l);
         if (l->outbound == NULL || !slim_outbound_keep(l->outbound, l))
-            slim_link_close_routes(w, l->id, l->kind);
+            slim_link_close_routes(w, l->id);
         slim_log(SLIM_INFO, DATAPATH, "connection closed conn_index=%u peer=%s node_id=%s", l->id.slot, slim_conn_peer(l->conn),
                  l->peer.peer_node_id != NULL ? l->peer.peer_node_id : "");
     }

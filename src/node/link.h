@@ -87,7 +87,7 @@ bool slim_link_has_room(const slim_link *l);
 /* Ends the link from our side: routes die at once, queued messages still go out, then trailers. */
 void slim_link_end(slim_link *l, int grpc_status, const char *grpc_message);
 /* The link of an id takes no more part in routing: its routes die at once, its records go in slices. */
-void slim_link_close_routes(slim_worker *w, slim_link_id id, slim_link_kind kind);
+void slim_link_close_routes(slim_worker *w, slim_link_id id);
 /* Removes records of ended links, a slice per turn. */
 void slim_links_clean_up(slim_worker *w);
 

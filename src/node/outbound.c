@@ -58,7 +58,7 @@ static void settle(slim_outbound *o, slim_err e, const char *why)
 static void kept_drop(slim_outbound *o)
 {
     if (o->kept.gen != 0)
-        slim_link_close_routes(o->worker, o->kept, o->cfg.kind);
+        slim_link_close_routes(o->worker, o->kept);
     o->kept = SLIM_LINK_NONE;
 }
 
@@ -341,15 +341,7 @@ slim_err slim_outbound_new(slim_hub *h, slim_worker *w, const slim_hub_client *c
         return e;
     }
     o->conn_config = (slim_conn_config){
-        .h2 = {.server = false,
-               .path = SLIM_DATA_PLANE_PATH,
-               .stream_window_bytes = STREAM_WINDOW_BYTES,
-               .connection_window_bytes = CONNECTION_WINDOW_BYTES,
-               .max_frame_bytes = 16384,
-               .announce_frame = true,
-               .max_header_list_bytes = 16384,
-               .max_message_bytes = SLIM_MESSAGE_MAX_BYTES,
-               .max_streams = 1},
+        .h2 = slim_h2_client_config(SLIM_DATA_PLANE_PATH, STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES, SLIM_MESSAGE_MAX_BYTES),
         .events = slim_link_events,
         .tls = c->tls,
         .setup_timeout_ns = c->connect_timeout_ns != 0 ? c->connect_timeout_ns : SETUP_TIMEOUT_NS,

@@ -67,7 +67,6 @@ typedef struct slim_cleanup slim_cleanup;
 struct slim_cleanup {
     slim_cleanup *next;
     slim_link_id id;
-    slim_link_kind kind;
 };
 
 struct slim_worker {

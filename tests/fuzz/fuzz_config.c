@@ -7,16 +7,7 @@
 #include "config/config.h"
 #include "core/bytes.h"
 #include "support/support.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(c)                                                                                                                   \
-    do {                                                                                                                           \
-        if (!(c)) {                                                                                                                \
-            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #c);                                                 \
-            abort();                                                                                                               \
-        }                                                                                                                          \
-    } while (0)
+#include "check.h"
 
 /* A value from outside that no message may show, unless the file has it, too. */
 static const char secret[] = "hunter2-hunter2";

@@ -6,16 +6,7 @@
 #include "auth/negotiation.h"
 #include "support/slow_decode.h"
 #include "support/support.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(c)                                                                                                                   \
-    do {                                                                                                                           \
-        if (!(c)) {                                                                                                                \
-            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #c);                                                 \
-            abort();                                                                                                               \
-        }                                                                                                                          \
-    } while (0)
+#include "check.h"
 
 static bool constant(void *arg, uint8_t *p, size_t n)
 {
