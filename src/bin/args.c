@@ -9,6 +9,7 @@ const char *slim_args_help(void)
     return "slimrouter, a SLIM hub node\n"
            "\n"
            "Usage: slimrouter [--config FILE | --listen HOST:PORT] [--io BACKEND] [--memory MIB]\n"
+           "                  [--per-address N]\n"
            "       slimrouter --check-config FILE\n"
            "       slimrouter --version\n"
            "\n"
@@ -19,6 +20,8 @@ const char *slim_args_help(void)
            "      --listen HOST:PORT   address of the built-in default (an IP literal; port 0 picks a free one)\n"
            "      --io BACKEND         auto, io_uring, io_uring-6.1 or epoll [default: auto]\n"
            "      --memory MIB         what messages on their way may hold in all [default: half of the machine's memory]\n"
+           "      --per-address N      connections that one remote address may hold; 0: no limit\n"
+           "                           [default: half of the descriptors, loopback unlimited]\n"
            "      --check-config FILE  check a configuration and exit\n"
            "  -v, --version            print build information and exit\n"
            "  -h, --help               print this help and exit\n";
@@ -56,17 +59,29 @@ static bool backend_parse(const char *text, slim_ring_backend *out)
     return false;
 }
 
+static bool number_parse(const char *text, int64_t max, int64_t *out)
+{
+    int64_t n = 0;
+
+    if (*text == '\0')
+        return false;
+    for (; *text != '\0'; text++) {
+        if (*text < '0' || *text > '9' || (n = n * 10 + (*text - '0')) > max)
+            return false;
+    }
+    *out = n;
+    return true;
+}
+
 /* 16 MiB is what a handful of links may promise; a million MiB is more than any machine has. */
 static bool memory_parse(const char *text, int64_t *bytes)
 {
-    int64_t mib = 0;
+    int64_t mib;
 
-    for (; *text != '\0'; text++) {
-        if (*text < '0' || *text > '9' || (mib = mib * 10 + (*text - '0')) > 1000000)
-            return false;
-    }
+    if (!number_parse(text, 1000000, &mib) || mib < 16)
+        return false;
     *bytes = mib * 1048576;
-    return mib >= 16;
+    return true;
 }
 
 slim_err slim_args_parse(int argc, char **argv, const char *env_config, slim_args *out, char *why, size_t why_n)
@@ -74,7 +89,7 @@ slim_err slim_args_parse(int argc, char **argv, const char *env_config, slim_arg
     bool missing = false;
     const char *value, *config = NULL, *check = NULL;
 
-    *out = (slim_args){.command = SLIM_CMD_RUN, .backend = SLIM_RING_AUTO};
+    *out = (slim_args){.command = SLIM_CMD_RUN, .backend = SLIM_RING_AUTO, .per_address = -1};
     for (int i = 1; i < argc && !missing; i++) {
         const char *arg = argv[i];
 
@@ -96,6 +111,11 @@ slim_err slim_args_parse(int argc, char **argv, const char *env_config, slim_arg
         } else if ((value = option_value(argc, argv, &i, NULL, "--memory", &missing)) != NULL) {
             if (!missing && !memory_parse(value, &out->memory_bytes)) {
                 snprintf(why, why_n, "--memory: \"%s\" is no number of MiB from 16 to 1000000", value);
+                return SLIM_E_ARG;
+            }
+        } else if ((value = option_value(argc, argv, &i, NULL, "--per-address", &missing)) != NULL) {
+            if (!missing && !number_parse(value, 1000000, &out->per_address)) {
+                snprintf(why, why_n, "--per-address: \"%s\" is no number of connections from 0 to 1000000", value);
                 return SLIM_E_ARG;
             }
         } else {

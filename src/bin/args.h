@@ -12,6 +12,7 @@ typedef struct slim_args {
     const char *config; /* NULL: the built-in default */
     const char *listen; /* of the built-in default */
     slim_ring_backend backend;
+    int64_t per_address;  /* connections of one remote address; 0: no limit, -1: the default */
     int64_t memory_bytes; /* 0: half of what the machine or the control group has */
 } slim_args;
 

@@ -155,9 +155,14 @@ typedef struct running {
     size_t n;
 } running;
 
-static slim_err start_services(const slim_cfg *cfg, const slim_args *args, const char *file, running *r, char *why, size_t why_n)
+static slim_err start_services(const slim_cfg *cfg, const slim_args *args, const char *file, running *r, uint64_t descriptors,
+                               char *why, size_t why_n)
 {
-    slim_service_options options = {.backend = args->backend, .memory_bytes = args->memory_bytes};
+    slim_service_options options = {.backend = args->backend,
+                                    .per_address_max =
+                                        (uint32_t)(args->per_address < 0 ? (int64_t)descriptors / 2 : args->per_address),
+                                    .per_address_spares_local = args->per_address < 0,
+                                    .memory_bytes = args->memory_bytes};
 
     /* Each service is a node of its own; together they stay within the limit. */
     if (options.memory_bytes == 0)
@@ -214,6 +219,7 @@ static int run(const slim_args *args, const slim_cfg *cfg)
     running r = {NULL, 0};
     bool started = false, in_time;
     int code = 0, got = 0;
+    uint64_t descriptors;
     sigset_t set;
     slim_err e;
 
@@ -225,10 +231,10 @@ static int run(const slim_args *args, const slim_cfg *cfg)
     sigaddset(&set, SIGUSR2);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
-    slim_nofile_raise();
+    descriptors = slim_nofile_raise();
     slim_service_on_settled = wake_main;
     slim_log(SLIM_INFO, RUNNER, "build_info=Version:\t%s", SLIM_VERSION);
-    if (start_services(cfg, args, file, &r, why, sizeof(why)) != SLIM_OK) {
+    if (start_services(cfg, args, file, &r, descriptors, why, sizeof(why)) != SLIM_OK) {
         code = fail("failed to start service", why);
         goto out;
     }

@@ -143,6 +143,8 @@ static slim_err hub_open(slim_service *s, const slim_cfg *cfg, const slim_cfg_se
         .negotiation_timeout_ns = (uint64_t)c->negotiation_timeout_s * 1000000000u,
         .ring = {.backend = options->backend},
         .memory_limit_bytes = options->memory_bytes,
+        .per_address_max = options->per_address_max,
+        .per_address_spares_local = options->per_address_spares_local,
         .mem = &slim_mem_libc,
     };
 

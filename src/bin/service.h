@@ -14,6 +14,8 @@ slim_err slim_service_check(const slim_cfg_service *s, const char *file, char *w
 /* What the command line says about every service. */
 typedef struct slim_service_options {
     slim_ring_backend backend;
+    uint32_t per_address_max; /* 0: no limit */
+    bool per_address_spares_local;
     int64_t memory_bytes; /* of messages on their way */
 } slim_service_options;
 

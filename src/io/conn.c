@@ -1,12 +1,13 @@
 #include "io/conn.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#include "io/address.h"
 
 #define OUT_IOV 64
 #define OUT_BYTES (256u * 1024)
@@ -45,7 +46,7 @@ struct slim_conn {
     uint64_t progress_ns; /* ending: when bytes left last */
     size_t outq_bytes;    /* lingering: what the kernel still held at the last look */
     slim_timer timer;
-    char peer[64];
+    char peer[SLIM_SOCKADDR_TEXT];
     char text[192];
 };
 
@@ -94,26 +95,10 @@ static void conn_name_peer(slim_conn *c)
 {
     struct sockaddr_storage ss = {.ss_family = AF_UNSPEC};
     socklen_t len = sizeof(ss);
-    char host[INET6_ADDRSTRLEN] = "";
 
     snprintf(c->peer, sizeof(c->peer), "unknown");
-    if (c->sock == NULL || getpeername(slim_sock_fd(c->sock), (struct sockaddr *)&ss, &len) != 0)
-        return;
-    if (ss.ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)&ss;
-
-        inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
-        snprintf(c->peer, sizeof(c->peer), "%s:%u", host, ntohs(in->sin_port));
-        c->is_tcp = true;
-    } else if (ss.ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)&ss;
-
-        inet_ntop(AF_INET6, &in->sin6_addr, host, sizeof(host));
-        snprintf(c->peer, sizeof(c->peer), "[%s]:%u", host, ntohs(in->sin6_port));
-        c->is_tcp = true;
-    } else {
-        snprintf(c->peer, sizeof(c->peer), "unix");
-    }
+    if (c->sock != NULL && getpeername(slim_sock_fd(c->sock), (struct sockaddr *)&ss, &len) == 0)
+        c->is_tcp = slim_sockaddr_text((const struct sockaddr *)&ss, c->peer);
 }
 
 static void conn_tcp_options(slim_conn *c)

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "io/listen.h"
 #include "node/forward.h"
 #include "node/link.h"
 #include "node/listener.h"
@@ -92,9 +91,7 @@ static void hub_destroy(slim_hub *h)
     while (h->listeners != NULL) {
         slim_listener *next = h->listeners->next;
 
-        if (h->listeners->fd >= 0)
-            slim_listen_close(h->listeners->fd);
-        slim_free(h->mem, h->listeners);
+        slim_listener_free(h->listeners);
         h->listeners = next;
     }
     slim_peers_free(h);
@@ -102,6 +99,7 @@ static void hub_destroy(slim_hub *h)
         slim_routes_free(h->routes);
     if (h->links != NULL)
         slim_links_free(h->links);
+    slim_callers_free(&h->callers);
     slim_free(h->mem, h->node_id);
     slim_free(h->mem, h->version);
     slim_free(h->mem, h->deployment);
@@ -159,6 +157,7 @@ slim_err slim_hub_new(const slim_hub_config *cfg, slim_hub **out, char *why, siz
         return SLIM_E_NOMEM;
     h->mem = cfg->mem;
     h->random = slim_random_openssl;
+    slim_callers_init(&h->callers, h->mem, (uint64_t)(uintptr_t)h);
     pthread_mutex_init(&h->lock, NULL);
     pthread_mutex_init(&h->peers_lock, NULL);
     pthread_condattr_init(&attr);
@@ -177,12 +176,15 @@ slim_err slim_hub_new(const slim_hub_config *cfg, slim_hub **out, char *why, siz
     h->negotiation_timeout_ns = cfg->negotiation_timeout_ns;
     h->egress_high_bytes = cfg->egress_high_bytes != 0 ? cfg->egress_high_bytes : EGRESS_HIGH_BYTES;
     h->budget.limit_bytes = cfg->memory_limit_bytes;
+    h->per_address_max = cfg->per_address_max;
+    h->per_address_spares_local = cfg->per_address_spares_local;
     h->ring_config = cfg->ring;
     if (!h->random.fill(h->random.arg, (uint8_t *)&seed, sizeof(seed))) {
         snprintf(why, why_n, "no random numbers from the system");
         e = SLIM_E_CRYPTO;
         goto fail;
     }
+    h->callers.seed = seed;
     if ((h->links = slim_links_new(h->mem, SLIM_LINKS_MAX)) == NULL ||
         (h->routes = slim_routes_new(h->mem, h->links, seed)) == NULL ||
         (h->pool = slim_pool_new(h->mem, RESOLVER_THREADS)) == NULL)

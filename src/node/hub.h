@@ -23,8 +23,10 @@ typedef struct slim_hub_config {
     uint64_t negotiation_timeout_ns;
     uint32_t workers; /* at least 1 */
     slim_ring_config ring;
-    int64_t memory_limit_bytes; /* of messages in flight, whole process */
-    uint64_t egress_high_bytes; /* a receiver's queue above this holds its senders back; 0: 4 MiB */
+    int64_t memory_limit_bytes;    /* of messages in flight, whole process */
+    uint32_t per_address_max;      /* accepted connections of one remote address; 0: no limit */
+    bool per_address_spares_local; /* loopback is not limited */
+    uint64_t egress_high_bytes;    /* a receiver's queue above this holds its senders back; 0: 4 MiB */
     slim_mem *mem;
 } slim_hub_config;
 

@@ -1,8 +1,11 @@
 #include "node/listener.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "io/address.h"
 #include "io/listen.h"
 #include "node/link.h"
 
@@ -12,12 +15,21 @@
 #define CONNECTION_WINDOW_BYTES (16u * 1024 * 1024)
 #define STREAMS_MAX 100u
 #define BIND_PATIENCE_MS 3000u
+/* Connections refused at once while no descriptor is left; the accepting worker has other things to do. */
+#define REFUSALS_PER_TURN 64
 
 typedef struct x_socket {
     slim_xrec rec;
     slim_listener *listener;
+    slim_caller *caller;
     int fd;
 } x_socket;
+
+static void leave(slim_hub *h, slim_caller *caller)
+{
+    if (caller != NULL)
+        slim_callers_leave_xt(&h->callers, caller);
+}
 
 static void conn_aged(slim_conn *c)
 {
@@ -34,17 +46,19 @@ static void conn_closed(slim_conn *c, slim_err why, const char *text)
     slim_worker *w = slim_worker_of_io(slim_conn_io(c));
 
     atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);
+    leave(w->hub, slim_conn_user(c));
     if (slim_err_is_peer(why) || why == SLIM_E_TIMEOUT)
         slim_worker_blame(w, SLIM_WARN, "connection ended peer=%s reason=\"%s\"", slim_conn_peer(c), text);
     else
         slim_log(SLIM_DEBUG, DATAPATH, "connection ended peer=%s reason=\"%s\"", slim_conn_peer(c), text);
 }
 
-static void serve(slim_worker *w, slim_listener *l, int fd)
+static void serve(slim_worker *w, slim_listener *l, int fd, slim_caller *caller)
 {
-    if (w->draining || slim_conn_accept(&w->io, &l->conn, fd, l) == NULL) {
+    if (w->draining || slim_conn_accept(&w->io, &l->conn, fd, caller) == NULL) {
         if (w->draining)
             close(fd);
+        leave(w->hub, caller);
         atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);
     }
 }
@@ -53,27 +67,78 @@ void slim_listener_take(slim_worker *w, const slim_xrec *rec)
 {
     const x_socket *x = (const x_socket *)rec;
 
-    serve(w, x->listener, x->fd);
+    serve(w, x->listener, x->fd, x->caller);
 }
 
 void slim_listener_discard(const slim_xrec *rec)
 {
-    close(((const x_socket *)rec)->fd);
+    const x_socket *x = (const x_socket *)rec;
+
+    close(x->fd);
+    leave(x->listener->hub, x->caller);
+}
+
+/* No descriptor is left: whoever waits in the backlog would hang there for as long as that lasts. The spare one is given up for a
+ * moment, so that they are turned away and may go to another node. */
+static void refuse_waiting(slim_listener *l)
+{
+    int fd;
+
+    for (int i = 0; i < REFUSALS_PER_TURN; i++) {
+        if (l->spare >= 0)
+            close(l->spare);
+        fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0)
+            close(fd);
+        l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        if (fd < 0 || l->spare < 0)
+            break;
+    }
+}
+
+/* False: the address has all the connections it may have, and this one is closed. */
+static bool admit(slim_listener *l, int fd, slim_caller **caller)
+{
+    slim_hub *h = l->hub;
+    char text[SLIM_SOCKADDR_TEXT];
+    slim_network from;
+    uint32_t quiet;
+
+    *caller = NULL;
+    if (h->per_address_max == 0 || !slim_peer_network(fd, &from, text) || (from.loopback && h->per_address_spares_local))
+        return true;
+    switch (slim_callers_enter_xt(&h->callers, &from, h->per_address_max, caller)) {
+    case SLIM_OK: return true;
+    case SLIM_E_TOO_LARGE:
+        if (slim_log_rate_take(&l->crowd_rate, l->worker->io.now_ns, 1, 1, &quiet))
+            slim_log(SLIM_WARN, SERVICE,
+                     "connection refused: its address has too many open; --per-address sets the limit endpoint=%s peer=%s limit=%u "
+                     "suppressed=%u",
+                     l->bound, text, h->per_address_max, quiet);
+        break;
+    default: break; /* no memory for a count, so none for a connection */
+    }
+    close(fd);
+    return false;
 }
 
 static void listener_event(slim_io_user *user, const slim_ring_event *ev)
 {
     slim_listener *l = (slim_listener *)user;
     slim_worker *w = l->worker, *to;
+    slim_caller *caller;
     uint32_t quiet;
     x_socket *x;
 
     if (ev->kind != SLIM_EV_ACCEPT)
         return;
     if (ev->res < 0) {
+        if (ev->res == -EMFILE || ev->res == -ENFILE)
+            refuse_waiting(l);
         if (slim_log_rate_take(&l->refused_rate, w->io.now_ns, 1, 1, &quiet))
-            slim_log(SLIM_ERROR, SERVICE, "accept failed endpoint=%s reason=\"%s\" suppressed=%u", l->bound, strerror(-ev->res),
-                     quiet);
+            slim_log(SLIM_ERROR, SERVICE, "accept failed%s endpoint=%s reason=\"%s\" suppressed=%u",
+                     ev->res == -EMFILE ? "; who waits is turned away, raise the limit of open files (ulimit -n)" : "", l->bound,
+                     strerror(-ev->res), quiet);
         return;
     }
     if (slim_budget_pressure_xt(&l->hub->budget) == SLIM_PRESSURE_FULL) {
@@ -84,15 +149,19 @@ static void listener_event(slim_io_user *user, const slim_ring_event *ev)
                      l->bound, (long long)l->hub->budget.limit_bytes, quiet);
         return;
     }
+    if (!admit(l, ev->fd, &caller))
+        return;
     to = slim_hub_place(l->hub);
     atomic_fetch_add_explicit(&to->load, 1, memory_order_relaxed);
     if (to == w) {
-        serve(w, l, ev->fd);
+        serve(w, l, ev->fd, caller);
     } else if ((x = slim_worker_put(w, to->index, SLIM_X_SOCKET, sizeof(*x), 0)) != NULL) {
         x->listener = l;
+        x->caller = caller;
         x->fd = ev->fd;
     } else {
         close(ev->fd);
+        leave(l->hub, caller);
         atomic_fetch_sub_explicit(&to->load, 1, memory_order_relaxed);
     }
 }
@@ -124,6 +193,7 @@ slim_err slim_listener_open(slim_hub *h, const slim_hub_server *s, slim_listener
     l->io_user.event = listener_event;
     l->hub = h;
     l->worker = &h->workers[0];
+    l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     l->conn = (slim_conn_config){
         .h2 = {.server = true,
                .path = SLIM_DATA_PLANE_PATH,
@@ -153,9 +223,20 @@ slim_err slim_listener_open(slim_hub *h, const slim_hub_server *s, slim_listener
     *out = l;
     return SLIM_OK;
 fail:
+    if (l != NULL && l->spare >= 0)
+        close(l->spare);
     slim_free(h->mem, l);
     slim_free(h->mem, m);
     return e;
+}
+
+static void descriptors_close(slim_listener *l)
+{
+    if (l->fd >= 0)
+        slim_listen_close(l->fd);
+    if (l->spare >= 0)
+        close(l->spare);
+    l->fd = l->spare = -1;
 }
 
 void slim_listener_stop(slim_listener *l)
@@ -163,7 +244,11 @@ void slim_listener_stop(slim_listener *l)
     if (l->acceptor != NULL)
         slim_ring_accept_stop(l->acceptor);
     l->acceptor = NULL;
-    if (l->fd >= 0)
-        slim_listen_close(l->fd);
-    l->fd = -1;
+    descriptors_close(l);
+}
+
+void slim_listener_free(slim_listener *l)
+{
+    descriptors_close(l);
+    slim_free(l->hub->mem, l);
 }

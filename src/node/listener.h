@@ -13,13 +13,16 @@ struct slim_listener {
     int fd;
     slim_acceptor *acceptor;
     char bound[128];
-    slim_log_rate refused_rate;
+    int spare; /* a descriptor to give up when there is no other, see refuse_waiting; -1: none at the moment */
+    slim_log_rate refused_rate, crowd_rate;
 };
 
 /* Opens and starts accepting on worker 0. */
 slim_err slim_listener_open(slim_hub *h, const slim_hub_server *s, slim_listener **out, char *why, size_t why_n);
 /* On the accepting worker: no further connection comes, and the port refuses from now on. */
 void slim_listener_stop(slim_listener *l);
+/* Nobody runs any more that could use it. */
+void slim_listener_free(slim_listener *l);
 /* A parcel record SLIM_X_SOCKET. */
 void slim_listener_take(slim_worker *w, const slim_xrec *rec);
 /* One that nobody will take any more. */

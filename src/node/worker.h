@@ -10,6 +10,7 @@
 #include "io/conn.h"
 #include "io/pool.h"
 #include "io/resolve.h"
+#include "node/callers.h"
 #include "node/hub.h"
 #include "node/xq.h"
 
@@ -111,6 +112,9 @@ struct slim_hub {
     slim_mem *mem;
     char *node_id, *version, *deployment, *thread_name;
     slim_negotiation_config inbound; /* strictness of accepted links */
+    slim_callers callers;
+    uint32_t per_address_max;
+    bool per_address_spares_local;
     uint64_t negotiation_timeout_ns, egress_high_bytes;
     slim_budget budget;
     slim_links *links;

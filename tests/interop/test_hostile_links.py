@@ -11,7 +11,7 @@ import pytest
 
 from certificates import Authority
 from hostile import DATA, PREFACE, SETTINGS, Raw, Watch, frame, request
-from harness import UPSTREAM, free_port, server
+from harness import UPSTREAM, free_port, server, wait_until
 from wire import dial, name
 
 pytestmark = [pytest.mark.skipif(UPSTREAM, reason="upstream has none of these limits"), pytest.mark.smoke]
@@ -173,8 +173,13 @@ def test_no_descriptor_left(make_node, backend):
     with Watch(node) as watch:
         crowd = [Raw(node) for _ in range(100)]
         watch.blamed("accept failed")
+        # Those for whom nothing is left are turned away instead of waiting for what may never come.
+        wait_until(lambda: sum(one.is_closed() for one in crowd[60:]) == 40, 5, "the end of those who came last")
+        assert not any(one.is_closed() for one in crowd[:20]), "who came in time stays"
         since, rounds, before = time.monotonic(), watch.rounds, len(watch.blamed("accept failed"))
-        time.sleep(2.2)
+        while time.monotonic() < since + 2.2:
+            crowd.append(Raw(node, preface=False))
+            time.sleep(0.05)
         assert watch.rounds > rounds + 10, "links that were there before are not served"
         more = len(watch.blamed("accept failed")) - before
         assert 1 <= more <= time.monotonic() - since + 2, f"{more} lines in 2 s"
@@ -182,3 +187,44 @@ def test_no_descriptor_left(make_node, backend):
             one.close()
         link = dial(node.endpoints[0])
         link.subscribed(name("org/ns/late", 1))
+
+
+@pytest.mark.parametrize("backend", ["auto", "epoll"])
+def test_connections_of_one_address(make_node, backend):
+    """The limit is exact, tells its name in the log, spares other addresses, and a connection that ends makes room."""
+    node = make_node(arguments=("--io", backend, "--per-address", "40"))
+    host, port = node.endpoints[0].rsplit(":", 1)
+
+    def connect_from(source):
+        one = socket.socket()
+        one.bind((source, 0))
+        one.settimeout(10)
+        one.connect((host, int(port)))
+        one.send(PREFACE + frame(SETTINGS))
+        return one
+
+    def is_refused(one):
+        try:
+            return one.recv(1) == b""
+        except ConnectionError:
+            return True
+
+    with Watch(node) as watch:
+        crowd = [connect_from("127.0.0.77") for _ in range(40)]
+        assert not any(is_refused(one) for one in crowd)
+        assert all(is_refused(connect_from("127.0.0.77")) for _ in range(10))
+        watch.blamed("its address has too many open; --per-address sets the limit")
+        other = connect_from("127.0.0.78")
+        assert not is_refused(other)
+        for one in crowd[:5]:
+            one.close()
+
+        def has_room():
+            one = connect_from("127.0.0.77")
+            if not is_refused(one):
+                crowd.append(one)
+            return len(crowd) == 45
+        wait_until(has_room, 10, "room for as many as have left")
+        for one in crowd:
+            one.close()
+    node.stop()
