@@ -9,6 +9,9 @@
 
 #define RECORD_BYTES 16384u /* the largest plaintext of a record (RFC 8446, 5.1) */
 #define OUT_KEEP_BYTES 4096u
+/* New keys cost as much as several records and may ask for an answer, in 27 bytes. Nobody needs them more often than this. */
+#define KEY_UPDATES_FREE 32u
+#define KEY_UPDATE_PER_BYTES 65536u
 
 struct slim_tls {
     SSL *ssl;
@@ -17,6 +20,9 @@ struct slim_tls {
     size_t out_at, out_n, out_cap;
     bool established, failed, no_memory, shut;
     bool asked_again; /* the peer wants to renegotiate */
+    bool key_flood;   /* the peer changes its keys far too often */
+    uint32_t key_updates;
+    uint64_t fed_bytes;
     char why[192];
 };
 
@@ -27,6 +33,9 @@ static int bio_read(BIO *b, char *to, size_t max, size_t *n)
     slim_tls *t = BIO_get_data(b);
 
     BIO_clear_retry_flags(b);
+    *n = 0;
+    if (t->key_flood)
+        return 0; /* ends the read that is under way */
     *n = t->in.n < max ? t->in.n : max;
     if (*n == 0) {
         BIO_set_retry_read(b);
@@ -108,6 +117,16 @@ static void on_info(const SSL *ssl, int where, int value)
         t->asked_again = true;
 }
 
+static void on_message(int writes, int version, int type, const void *p, size_t n, SSL *ssl, void *arg)
+{
+    slim_tls *t = arg;
+
+    if (writes || type != SSL3_RT_HANDSHAKE || n == 0 || *(const uint8_t *)p != SSL3_MT_KEY_UPDATE)
+        return;
+    if (++t->key_updates > KEY_UPDATES_FREE + t->fed_bytes / KEY_UPDATE_PER_BYTES)
+        t->key_flood = true;
+}
+
 static slim_tls *tls_new(slim_tls_ctx *c)
 {
     slim_tls *t = calloc(1, sizeof(*t));
@@ -122,6 +141,8 @@ static slim_tls *tls_new(slim_tls_ctx *c)
     BIO_set_init(bio, 1);
     SSL_set_bio(t->ssl, bio, bio); /* one reference is enough for both directions */
     SSL_set_info_callback(t->ssl, on_info);
+    SSL_set_msg_callback(t->ssl, on_message);
+    SSL_set_msg_callback_arg(t->ssl, t);
     return t;
 }
 
@@ -195,6 +216,8 @@ static slim_err fail(slim_tls *t)
     }
     if (t->asked_again)
         snprintf(t->why, sizeof(t->why), "%s: the peer asks for a new handshake", what);
+    else if (t->key_flood)
+        snprintf(t->why, sizeof(t->why), "%s: the peer changes its keys too often", what);
     else if (speaks_something_else(t, reason))
         snprintf(t->why, sizeof(t->why), "%s: the peer does not speak TLS", what);
     else if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED) /* the result of the check is there even when nobody asked for one */
@@ -218,6 +241,7 @@ static slim_err outcome(slim_tls *t, int rc)
 void slim_tls_feed(slim_tls *t, slim_bytes cipher)
 {
     t->in = cipher;
+    t->fed_bytes += cipher.n;
 }
 
 slim_err slim_tls_read(slim_tls *t, uint8_t *out, size_t cap, size_t *n)
@@ -234,7 +258,7 @@ slim_err slim_tls_read(slim_tls *t, uint8_t *out, size_t cap, size_t *n)
         t->established = true;
     }
     rc = SSL_read_ex(t->ssl, out, cap, n);
-    if (t->asked_again) {
+    if (t->asked_again || t->key_flood) {
         *n = 0;
         return fail(t);
     }

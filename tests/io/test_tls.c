@@ -396,6 +396,43 @@ Test(tls, new_keys_from_the_peer)
     }
 }
 
+/* Many changes are allowed when as much data flows, and none but the first few without. */
+Test(tls, flood_of_new_keys)
+{
+    static uint8_t data[65536];
+    mixed m = slim_server_up(13, "\2h2");
+    int updates = 0;
+
+    for (int i = 0; i < 60; i++) {
+        cr_assert_eq(SSL_key_update(m.r.raw, SSL_KEY_UPDATE_REQUESTED), 1);
+        cr_assert_eq(SSL_do_handshake(m.r.raw), 1);
+        say(&m.r, data, sizeof(data));
+        move(&m.r, &m.t, 0);
+        cr_assert_eq(m.t.e, SLIM_OK, "change %d: %s", i, slim_tls_why(m.t.t));
+        settle(&m.r, &m.t, 0);
+    }
+    for (; m.t.e == SLIM_OK && updates < 1000; updates++) {
+        SSL_key_update(m.r.raw, SSL_KEY_UPDATE_NOT_REQUESTED);
+        SSL_do_handshake(m.r.raw);
+        move(&m.r, &m.t, 0);
+    }
+    cr_assert_geq(updates, 30);
+    cr_assert_leq(updates, 40);
+    expect_why(&m.t, SLIM_E_PROTOCOL, "TLS failed: the peer changes its keys too often");
+    mixed_free(&m);
+
+    /* Thousands in one piece end it as well, before most of them are looked at. */
+    m = slim_server_up(13, "\2h2");
+    for (int i = 0; i < 5000; i++) {
+        SSL_key_update(m.r.raw, SSL_KEY_UPDATE_REQUESTED);
+        SSL_do_handshake(m.r.raw);
+    }
+    move(&m.r, &m.t, 0);
+    expect_why(&m.t, SLIM_E_PROTOCOL, "TLS failed: the peer changes its keys too often");
+    cr_assert_lt(slim_tls_pending(m.t.t), 4096);
+    mixed_free(&m);
+}
+
 /* The peer asks again and again for a new handshake and takes none of the answers. */
 Test(tls, renegotiation_is_refused)
 {
