@@ -23,8 +23,8 @@ OURS, UPSTREAM = "SlimRouter", "upstream"
 
 
 class Shape:
-    def __init__(self, label, mode, *arguments, mac=True, goal=None):
-        self.label, self.mode, self.arguments, self.mac, self.goal = label, mode, arguments, mac, goal
+    def __init__(self, label, mode, *arguments, mac=True, tls=False, goal=None):
+        self.label, self.mode, self.arguments, self.mac, self.tls, self.goal = label, mode, arguments, mac, tls, goal
 
 
 # Identity 0 unless the label says otherwise, as in the table of the goals; goal: at most this share of upstream's CPU.
@@ -39,6 +39,9 @@ SHAPES = [
     Shape("1 to 100, 64 B", "fanout", "--payload", "64", "--identity", "0", "--subscribers", "100", goal=1 / 8),
     Shape("1 to 1, 64 B, no MAC", "stream", "--payload", "64", "--identity", "0", "--no-mac", mac=False),
     Shape("1 to 1, 1 KiB, no MAC", "stream", "--payload", "1024", "--identity", "0", "--no-mac", mac=False),
+    Shape("1 to 1, 64 B, TLS", "stream", "--payload", "64", "--identity", "0", tls=True),
+    Shape("1 to 1, 1 KiB, TLS", "stream", "--payload", "1024", "--identity", "0", tls=True),
+    Shape("1 to 1, 16 KiB, TLS", "stream", "--payload", "16384", "--identity", "0", tls=True),
     Shape("one in flight, 64 B", "request", "--payload", "64", "--identity", "0"),
 ]
 
@@ -56,14 +59,26 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def certificate(folder):
+    """(certificate, key) of a server, made once per folder."""
+    cert, key = folder / "server.pem", folder / "server.key"
+    if not cert.exists():
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+                        "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", cert], check=True,
+                       capture_output=True)
+    return cert, key
+
+
 class Node:
-    def __init__(self, label, command, folder, mac):
+    def __init__(self, label, command, folder, mac, tls=False):
         self.label, self.port = label, free_port()
+        self.server = f"https://127.0.0.1:{self.port}" if tls else f"127.0.0.1:{self.port}"
+        security = "insecure: true" if not tls else 'source: {{type: file, cert: "{}", key: "{}"}}'.format(*certificate(folder))
         config = folder / f"{label}.yaml"
         config.write_text(
             "tracing:\n  log_level: warn\nservices:\n  slim/0:\n    dataplane:\n      servers:\n"
             f'        - endpoint: "127.0.0.1:{self.port}"\n          require_header_mac: {"true" if mac else "false"}\n'
-            "          tls:\n            insecure: true\n")
+            f"          tls:\n            {security}\n")
         self.log = open(folder / f"{label}.log", "ab")
         self.child = subprocess.Popen([*command, "--config", str(config)], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
 
@@ -93,7 +108,9 @@ class Node:
 
 def run(options, label, node, arguments):
     """The report, or None when the run failed, which is told."""
-    command = [options.slimbench, *arguments, "--server", f"127.0.0.1:{node.port}", "--pid", str(node.child.pid), "--json", "--quick-ack"]
+    command = [options.slimbench, *arguments, "--server", node.server, "--pid", str(node.child.pid), "--json", "--quick-ack"]
+    if node.server.startswith("https"):
+        command.append("--insecure-skip-verify")
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=options.seconds + 60)
     except subprocess.TimeoutExpired as late:
@@ -119,7 +136,7 @@ def measure(options, shape, folder):
     with contextlib.ExitStack() as stack:
         nodes = []
         for label, command in commands(options):
-            node = Node(label, command, folder, shape.mac)
+            node = Node(label, command, folder, shape.mac, shape.tls)
             stack.callback(node.stop)
             nodes.append(node)
         for node in nodes:
