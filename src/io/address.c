@@ -52,7 +52,7 @@ bool slim_sockaddr_network(const struct sockaddr *addr, slim_network *out)
 
 bool slim_peer_network(int fd, slim_network *out, char text[SLIM_SOCKADDR_TEXT])
 {
-    struct sockaddr_storage ss;
+    struct sockaddr_storage ss = {.ss_family = AF_UNSPEC};
     socklen_t len = sizeof(ss);
 
     if (getpeername(fd, (struct sockaddr *)&ss, &len) != 0 || !slim_sockaddr_network((const struct sockaddr *)&ss, out))
