@@ -23,6 +23,7 @@ typedef struct slim_callers {
     slim_caller **buckets; /* made at first use */
 } slim_callers;
 
+/* seed, which peers must not know, may still be set until the first one enters. */
 void slim_callers_init(slim_callers *t, slim_mem *m, uint64_t seed);
 /* Everybody has left. */
 void slim_callers_free(slim_callers *t);

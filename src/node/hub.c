@@ -157,7 +157,7 @@ slim_err slim_hub_new(const slim_hub_config *cfg, slim_hub **out, char *why, siz
         return SLIM_E_NOMEM;
     h->mem = cfg->mem;
     h->random = slim_random_openssl;
-    slim_callers_init(&h->callers, h->mem, (uint64_t)(uintptr_t)h);
+    slim_callers_init(&h->callers, h->mem, 0);
     pthread_mutex_init(&h->lock, NULL);
     pthread_mutex_init(&h->peers_lock, NULL);
     pthread_condattr_init(&attr);
