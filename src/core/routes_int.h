@@ -122,7 +122,6 @@ typedef struct slim_rlist {
     uint32_t hole;           /* first unfilled place, linked through where; SLIM_RLIST_NO_HOLE. Writers only. */
     _Atomic uint32_t n;      /* members */
     _Atomic uint32_t used;   /* places ever filled */
-    _Atomic uint32_t moves;  /* counts changes of order that could hide a member from a reader of order */
     uint32_t *where;         /* place -> index in order; writers only */
     _Atomic uint32_t *order; /* index -> place */
     slim_rword v[];

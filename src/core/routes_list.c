@@ -17,7 +17,6 @@ static slim_rlist *list_new(slim_rseg *s, uint32_t cap)
     l->order = (_Atomic uint32_t *)(l->where + cap);
     atomic_init(&l->n, 0);
     atomic_init(&l->used, 0);
-    atomic_init(&l->moves, 0);
     for (uint32_t i = 0; i < cap; i++) {
         atomic_init(&l->v[i], 0);
         atomic_init(&l->order[i], 0);
@@ -126,8 +125,6 @@ void slim_rlist_remove(slim_rseg *s, slim_rword *word, uint32_t place, slim_rlis
     l = slim_rword_list(w);
     last = atomic_load_explicit(&l->n, memory_order_relaxed) - 1;
     used = atomic_load_explicit(&l->used, memory_order_relaxed);
-    /* In front of the changes: whoever saw one of them sees the count moved. */
-    atomic_store_explicit(&l->moves, atomic_load_explicit(&l->moves, memory_order_relaxed) + 1, memory_order_relaxed);
     last_place = atomic_load_explicit(&l->order[last], memory_order_relaxed);
     atomic_store_explicit(&l->order[l->where[place]], last_place, memory_order_release);
     l->where[last_place] = l->where[place];

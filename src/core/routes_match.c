@@ -58,13 +58,12 @@ static inline uint64_t member_at(const slim_rlist *l, uint32_t i)
     return atomic_load_explicit(&l->v[atomic_load_explicit(&l->order[i], memory_order_acquire)], memory_order_acquire);
 }
 
-/* When `order` changed under the search, which can hide a member; in v nobody moves. */
-static uint64_t pick_any(const seek *q, const slim_rlist *l, uint32_t moves)
+/* What the tries missed: `order` may change under them, and publishers who share a cursor move it between them. In v nobody moves.
+ */
+static uint64_t pick_any(const seek *q, const slim_rlist *l)
 {
     uint32_t used = atomic_load_explicit(&l->used, memory_order_acquire);
 
-    if (atomic_load_explicit(&l->moves, memory_order_relaxed) == moves)
-        return 0;
     for (uint32_t i = 0; i < used; i++) {
         uint64_t link = atomic_load_explicit(&l->v[i], memory_order_acquire);
 
@@ -77,7 +76,6 @@ static uint64_t pick_any(const seek *q, const slim_rlist *l, uint32_t moves)
 /* Specific id: the cursor moves with each try, and not at all for a single member. */
 static uint64_t pick_tries(const seek *q, const slim_rlist *l)
 {
-    uint32_t moves = atomic_load_explicit(&l->moves, memory_order_acquire);
     uint32_t n = atomic_load_explicit(&l->n, memory_order_acquire);
 
     for (uint32_t i = 0; i < n; i++) {
@@ -86,18 +84,15 @@ static uint64_t pick_tries(const seek *q, const slim_rlist *l)
         if (fits(q, link))
             return link;
     }
-    return pick_any(q, l, moves);
+    return pick_any(q, l);
 }
 
 /* Any id: one step of the cursor, then a linear scan. */
 static uint64_t pick_scan(const seek *q, const slim_rlist *l)
 {
-    uint32_t moves = atomic_load_explicit(&l->moves, memory_order_acquire);
     uint32_t n = atomic_load_explicit(&l->n, memory_order_acquire), at = cursor_next(q->cursor);
 
-    if (n == 0)
-        return pick_any(q, l, moves);
-    at %= n;
+    at = n != 0 ? at % n : 0;
     for (uint32_t i = 0; i < n; i++) {
         uint64_t link = member_at(l, at);
 
@@ -106,7 +101,7 @@ static uint64_t pick_scan(const seek *q, const slim_rlist *l)
         if (++at == n)
             at = 0;
     }
-    return pick_any(q, l, moves);
+    return pick_any(q, l);
 }
 
 static slim_err match_one(seek *q, slim_rword *list, _Atomic uint32_t *cursor, bool any_id, uint32_t kinds, slim_targets *out)

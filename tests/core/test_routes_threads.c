@@ -284,3 +284,57 @@ Test(routes_threads, readers_see_a_consistent_table)
     slim_routes_free(routes);
     slim_links_free(links);
 }
+
+/* Two publishers of one id take turns with its cursor, so that one of them may be sent to itself with each of its tries. */
+static void *rotator_main(void *arg)
+{
+    slim_routes_reader *rd = slim_routes_reader_new(routes);
+    slim_targets t = {.mem = &slim_mem_libc};
+    slim_name name = name_of(0, 0);
+    slim_link_id *own = arg;
+
+    while (!atomic_load(&stop)) {
+        slim_routes_enter(rd);
+        for (int i = 0; i < 64; i++) {
+            slim_err e = slim_routes_match(rd, &name.key, name.id, 1, *own, SLIM_KINDS_ALL, &t);
+
+            if (e != SLIM_OK)
+                fail(NONE_FOUND);
+            else if (slim_link_id_eq(t.v[0], *own))
+                fail(FROM_SEEN);
+        }
+        slim_routes_leave(rd);
+        atomic_fetch_add_explicit(&delivered, 64, memory_order_relaxed);
+    }
+    slim_targets_free(&t);
+    return NULL;
+}
+
+Test(routes_threads, members_who_publish_at_once_find_each_other)
+{
+    pthread_t thread[3];
+    slim_link_id own[2];
+    slim_name name = name_of(0, 0);
+    slim_change c;
+
+    links = slim_links_new(&slim_mem_libc, SLOTS);
+    routes = slim_routes_new(&slim_mem_libc, links, test_seed());
+    for (int i = 0; i < 2; i++) {
+        own[i] = open_link(SLIM_EDGE, 1);
+        cr_assert_eq(slim_routes_subscribe_xt(routes, own[i], SLIM_EDGE, 1, &name, &c), SLIM_OK);
+    }
+    for (int i = 0; i < 3; i++)
+        pthread_create(&thread[i], NULL, rotator_main, &own[i % 2]);
+    nanosleep(&(struct timespec){0, 300 * 1000000L}, NULL);
+    atomic_store(&stop, true);
+    for (int i = 0; i < 3; i++)
+        pthread_join(thread[i], NULL);
+
+    cr_assert_gt(delivered, 0);
+    for (int i = 0; i < FAULTS; i++)
+        cr_assert_eq(faults[i], 0, "fault %d: %llu times", i, (unsigned long long)faults[i]);
+    for (int i = 0; i < 2; i++)
+        drop(own[i], 1);
+    slim_routes_free(routes);
+    slim_links_free(links);
+}
