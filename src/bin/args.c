@@ -9,7 +9,7 @@ const char *slim_args_help(void)
     return "slimrouter, a SLIM hub node\n"
            "\n"
            "Usage: slimrouter [--config FILE | --listen HOST:PORT] [--io BACKEND] [--memory MIB]\n"
-           "                  [--per-address N]\n"
+           "                  [--per-address N] [--placement HOW]\n"
            "       slimrouter --check-config FILE\n"
            "       slimrouter --version\n"
            "\n"
@@ -22,6 +22,8 @@ const char *slim_args_help(void)
            "      --memory MIB         what messages on their way may hold in all [default: half of the machine's memory]\n"
            "      --per-address N      connections that one remote address may hold; 0: no limit\n"
            "                           [default: half of the descriptors, loopback unlimited]\n"
+           "      --placement HOW      which thread serves a connection: follow (where those are whom it sends to),\n"
+           "                           fixed or, for tests, restless [default: follow]\n"
            "      --check-config FILE  check a configuration and exit\n"
            "  -v, --version            print build information and exit\n"
            "  -h, --help               print this help and exit\n";
@@ -40,6 +42,20 @@ static const char *option_value(int argc, char **argv, int *i, const char *short
     if (strncmp(argv[*i], longer, n) == 0 && argv[*i][n] == '=')
         return argv[*i] + n + 1;
     return NULL;
+}
+
+static bool placement_parse(const char *text, slim_placement *out)
+{
+    static const char *const names[] = {
+        [SLIM_PLACEMENT_FOLLOW] = "follow", [SLIM_PLACEMENT_FIXED] = "fixed", [SLIM_PLACEMENT_RESTLESS] = "restless"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *out = (slim_placement)i;
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool backend_parse(const char *text, slim_ring_backend *out)
@@ -116,6 +132,11 @@ slim_err slim_args_parse(int argc, char **argv, const char *env_config, slim_arg
         } else if ((value = option_value(argc, argv, &i, NULL, "--per-address", &missing)) != NULL) {
             if (!missing && !number_parse(value, 1000000, &out->per_address)) {
                 snprintf(why, why_n, "--per-address: \"%s\" is no number of connections from 0 to 1000000", value);
+                return SLIM_E_ARG;
+            }
+        } else if ((value = option_value(argc, argv, &i, NULL, "--placement", &missing)) != NULL) {
+            if (!missing && !placement_parse(value, &out->placement)) {
+                snprintf(why, why_n, "--placement: \"%s\" is unknown; allowed are follow, fixed, restless", value);
                 return SLIM_E_ARG;
             }
         } else {

@@ -4,6 +4,7 @@
 
 #include "core/err.h"
 #include "io/ring.h"
+#include "node/hub.h"
 
 typedef enum slim_command { SLIM_CMD_RUN, SLIM_CMD_VERSION, SLIM_CMD_HELP, SLIM_CMD_CHECK } slim_command;
 
@@ -12,6 +13,7 @@ typedef struct slim_args {
     const char *config; /* NULL: the built-in default */
     const char *listen; /* of the built-in default */
     slim_ring_backend backend;
+    slim_placement placement;
     int64_t per_address;  /* connections of one remote address; 0: no limit, -1: the default */
     int64_t memory_bytes; /* 0: half of what the machine or the control group has */
 } slim_args;

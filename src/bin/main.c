@@ -162,6 +162,7 @@ static slim_err start_services(const slim_cfg *cfg, const slim_args *args, const
                                     .per_address_max =
                                         (uint32_t)(args->per_address < 0 ? (int64_t)descriptors / 2 : args->per_address),
                                     .per_address_spares_local = args->per_address < 0,
+                                    .placement = args->placement,
                                     .memory_bytes = args->memory_bytes};
 
     /* Each service is a node of its own; together they stay within the limit. */

@@ -141,6 +141,7 @@ static slim_err hub_open(slim_service *s, const slim_cfg *cfg, const slim_cfg_se
         .thread_name = cfg->thread_name,
         .strict = c->require_header_mac,
         .negotiation_timeout_ns = (uint64_t)c->negotiation_timeout_s * 1000000000u,
+        .placement = options->placement,
         .ring = {.backend = options->backend},
         .memory_limit_bytes = options->memory_bytes,
         .per_address_max = options->per_address_max,

@@ -16,6 +16,7 @@ typedef struct slim_service_options {
     slim_ring_backend backend;
     uint32_t per_address_max; /* 0: no limit */
     bool per_address_spares_local;
+    slim_placement placement;
     int64_t memory_bytes; /* of messages on their way */
 } slim_service_options;
 

@@ -1,4 +1,7 @@
+#include <fcntl.h>
+#include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "io/ring.h"
 
@@ -18,4 +21,31 @@ uint64_t slim_clock_ns(void)
 uint64_t slim_wall_ns(void)
 {
     return clock_read(CLOCK_REALTIME);
+}
+
+void slim_thread_meter_open(slim_thread_meter *m)
+{
+    *m = (slim_thread_meter){.fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC)};
+    slim_thread_meter_read(m);
+}
+
+void slim_thread_meter_read(slim_thread_meter *m)
+{
+    char text[96];
+    ssize_t n = m->fd >= 0 ? pread(m->fd, text, sizeof(text) - 1, 0) : -1;
+    char *end;
+
+    m->ran_ns = clock_read(CLOCK_THREAD_CPUTIME_ID);
+    if (n <= 0)
+        return;
+    text[n] = '\0';
+    strtoull(text, &end, 10); /* the same, but only up to the last tick */
+    m->waited_ns = strtoull(end, NULL, 10);
+}
+
+void slim_thread_meter_close(slim_thread_meter *m)
+{
+    if (m->fd >= 0)
+        close(m->fd);
+    m->fd = -1;
 }

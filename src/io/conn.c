@@ -28,9 +28,11 @@ struct slim_conn {
     const slim_conn_config *cfg;
     void *user;
     slim_sock *sock;
+    int fd; /* while on no io */
     slim_h2 *h2;
     slim_tls *tls;
     conn_state state;
+    bool leaving, released;
     bool is_dirty, sending, is_tcp, wants_quick_ack, aged, ended, said_goodbye;
     bool tls_broken; /* nothing can be encrypted any more; an alert may wait */
     bool idle;       /* no stream since idle_since_ns */
@@ -316,6 +318,81 @@ const char *slim_conn_peer(const slim_conn *c)
     return c->peer;
 }
 
+void slim_conn_leave(slim_conn *c)
+{
+    if (c->state != CONN_OPEN)
+        return;
+    c->leaving = true;
+    conn_mark_dirty(c);
+}
+
+/* The last event of a socket that has none any more. */
+static void conn_gone(slim_conn *c)
+{
+    c->sock = NULL;
+    conn_unlist(c);
+    if (c->h2 != NULL) {
+        slim_h2_free(c->h2);
+        c->h2 = NULL;
+    }
+    conn_forget_dirty(c);
+    c->cfg->closed(c, c->why, c->text);
+    conn_free(c);
+}
+
+static bool conn_adopt(slim_conn *c, int fd)
+{
+    c->leaving = c->released = false;
+    if ((c->sock = slim_ring_adopt(c->io->ring, fd, &c->io_user)) == NULL) {
+        slim_conn_abort(c, SLIM_E_SYS, strerror(errno));
+        conn_gone(c);
+        return false;
+    }
+    slim_sock_recv_start(c->sock);
+    conn_arm(c);
+    conn_mark_dirty(c);
+    return true;
+}
+
+static void conn_released(slim_conn *c, int fd)
+{
+    c->sock = NULL;
+    if (c->state == CONN_OPEN && !slim_h2_detach(c->h2))
+        slim_conn_abort(c, SLIM_E_NOMEM, "out of memory");
+    if (c->state == CONN_CLOSED) {
+        shutdown(fd, SHUT_RDWR);
+        close(fd);
+        conn_gone(c);
+    } else if (c->state != CONN_OPEN) {
+        conn_adopt(c, fd); /* it began to end meanwhile */
+    } else {
+        slim_timer_cancel(&c->io->timers, &c->timer);
+        conn_unlist(c);
+        conn_forget_dirty(c);
+        c->prev = c->next = NULL;
+        c->fd = fd;
+        c->cfg->left(c, c->io);
+    }
+}
+
+bool slim_conn_join(slim_conn *c, slim_io *io)
+{
+    c->io = io;
+    slim_h2_attach(c->h2, &io->purse, io->date);
+    conn_list(c);
+    return conn_adopt(c, c->fd);
+}
+
+void slim_conn_discard(slim_conn *c, slim_mem *m)
+{
+    c->state = CONN_CLOSED;
+    close(c->fd);
+    slim_h2_free(c->h2);
+    if (c->tls != NULL)
+        slim_tls_free(c->tls);
+    slim_free(m, c);
+}
+
 void slim_conn_close(slim_conn *c)
 {
     if (c->state >= CONN_FLUSHING)
@@ -576,17 +653,8 @@ static void conn_event(slim_io_user *user, const slim_ring_event *ev)
         return;
     case SLIM_EV_RECV: conn_recv(c, ev); return;
     case SLIM_EV_SENT: conn_sent(c, ev->res); return;
-    case SLIM_EV_CLOSED:
-        c->sock = NULL;
-        conn_unlist(c);
-        if (c->h2 != NULL) {
-            slim_h2_free(c->h2);
-            c->h2 = NULL;
-        }
-        conn_forget_dirty(c);
-        c->cfg->closed(c, c->why, c->text);
-        conn_free(c);
-        return;
+    case SLIM_EV_CLOSED: conn_gone(c); return;
+    case SLIM_EV_RELEASED: conn_released(c, ev->fd); return;
     case SLIM_EV_ACCEPT:
     case SLIM_EV_WAKE:
     case SLIM_EV_FD: return;
@@ -655,6 +723,13 @@ static void conn_send_next(slim_conn *c)
     }
     if (c->sending || c->state == CONN_CONNECTING)
         return;
+    if (c->released)
+        return;
+    if (c->leaving && c->state == CONN_OPEN && c->n_iov == 0) {
+        c->released = true;
+        slim_sock_release(c->sock);
+        return;
+    }
     if (c->n_iov == 0 && c->state != CONN_LINGERING) {
         if (c->tls != NULL) {
             if (!conn_seal(c)) {

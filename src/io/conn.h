@@ -21,6 +21,8 @@ struct slim_conn_config {
     void (*ready)(slim_conn *c);
     /* The connection reached max_age_ns: end its streams, then call slim_conn_close. */
     void (*aged)(slim_conn *c);
+    /* The connection was taken off its io after slim_conn_leave: it belongs to whoever calls slim_conn_join. */
+    void (*left)(slim_conn *c, slim_io *io);
     /* Once, as the last event: h2 and its streams are gone already. why is SLIM_OK after an orderly end. */
     void (*closed)(slim_conn *c, slim_err why, const char *text);
 };
@@ -44,6 +46,14 @@ const char *slim_conn_peer(const slim_conn *c);
 
 /* A connection without a stream for setup_timeout_ns is closed; it starts out idle. */
 void slim_conn_set_idle(slim_conn *c, bool idle);
+
+/* Takes an open connection off its io, for another thread to go on with: what is being sent is finished first, what was received is
+ * still told. Then `left` is called, unless the connection ends before. */
+void slim_conn_leave(slim_conn *c);
+/* Goes on with one that left, in the thread of io. False: the system refused; the connection is gone, its end was reported. */
+bool slim_conn_join(slim_conn *c, slim_io *io);
+/* Frees one that left, when nobody goes on with it; `closed` is not called. */
+void slim_conn_discard(slim_conn *c, slim_mem *m);
 
 /* Ends the connection behind what its streams have queued; one that is still being set up ends at once. A peer that takes nothing
  * for setup_timeout_ns loses the rest (E_TIMEOUT); twelve times as long after an orderly end. */

@@ -18,6 +18,12 @@ void slim_grpc_reset(slim_grpc *g, slim_purse *purse)
     *g = (slim_grpc){.n_prefix = 0};
 }
 
+void slim_grpc_settle(slim_grpc *g, slim_purse *purse)
+{
+    if (g->delivered)
+        block_drop(g, purse);
+}
+
 /* Room for n more bytes: at least doubled, at most what the message needs. */
 static slim_err block_grow(slim_grpc *g, size_t n, slim_mem *m, slim_purse *purse)
 {
@@ -54,8 +60,7 @@ slim_err slim_grpc_next(slim_grpc *g, slim_bytes *in, slim_buf *hold, uint32_t m
     size_t n;
     slim_err e;
 
-    if (g->delivered)
-        block_drop(g, purse);
+    slim_grpc_settle(g, purse);
     if (g->n_prefix < SLIM_GRPC_PREFIX_BYTES) {
         while (g->n_prefix < SLIM_GRPC_PREFIX_BYTES && in->n > 0) {
             g->prefix[g->n_prefix++] = *in->p++;

@@ -30,6 +30,8 @@ static inline bool slim_grpc_partial(const slim_grpc *g)
 {
     return g->n_prefix > 0;
 }
+/* Lets go of a delivered message's memory, which others may keep. */
+void slim_grpc_settle(slim_grpc *g, slim_purse *purse);
 void slim_grpc_reset(slim_grpc *g, slim_purse *purse);
 
 static inline void slim_grpc_prefix(uint8_t out[SLIM_GRPC_PREFIX_BYTES], uint32_t n)

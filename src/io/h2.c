@@ -384,6 +384,24 @@ bool slim_h2_owes(const slim_h2 *h)
     return h->ready != NULL || nghttp2_session_want_write(h->session) != 0;
 }
 
+bool slim_h2_detach(slim_h2 *h)
+{
+    for (slim_stream *s = h->streams; s != NULL; s = s->next) {
+        /* Others may refer to the last message too, in this thread. */
+        slim_grpc_settle(&s->in, h->cfg.purse);
+        slim_sendq_evacuate(&s->out);
+        if (slim_sendq_foreign(&s->out))
+            return false;
+    }
+    return true;
+}
+
+void slim_h2_attach(slim_h2 *h, slim_purse *purse, const char *http_date)
+{
+    h->cfg.purse = purse;
+    h->cfg.http_date = http_date;
+}
+
 bool slim_h2_ping(slim_h2 *h)
 {
     if (h->ping_pending || nghttp2_submit_ping(h->session, NGHTTP2_FLAG_NONE, NULL) != 0)

@@ -92,6 +92,12 @@ bool slim_h2_wants_write(const slim_h2 *h);
 uint32_t slim_h2_streams(const slim_h2 *h);
 bool slim_h2_owes(const slim_h2 *h);
 
+/* Prepares for another thread: afterwards nothing that is queued lies in a receive buffer. Only while nothing that was pulled waits
+ * for slim_h2_sent. False: no memory for the copies. */
+bool slim_h2_detach(slim_h2 *h);
+/* Goes on in another thread, with its purse and its date. */
+void slim_h2_attach(slim_h2 *h, slim_purse *purse, const char *http_date);
+
 /* Keep-alive: queues a PING; false while one is unanswered. */
 bool slim_h2_ping(slim_h2 *h);
 bool slim_h2_ping_pending(const slim_h2 *h);
@@ -109,6 +115,9 @@ slim_err slim_h2_call(slim_h2 *h, const char *scheme, const char *authority, con
 void slim_stream_set_user(slim_stream *s, void *user);
 void *slim_stream_user(const slim_stream *s);
 slim_h2 *slim_stream_h2(const slim_stream *s);
+/* All of a connection; NULL: no more. */
+slim_stream *slim_h2_first_stream(const slim_h2 *h);
+slim_stream *slim_stream_next(const slim_stream *s);
 /* grpc-status of the peer (client side), -1 when none; HTTP :status; grpc-message decoded and cut at 255 bytes. A
  * grpc-status that is no number counts as 2. */
 int slim_stream_status(const slim_stream *s, int *http_status, const char **message);

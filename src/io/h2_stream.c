@@ -547,6 +547,14 @@ slim_h2 *slim_stream_h2(const slim_stream *s)
 {
     return s->h;
 }
+slim_stream *slim_h2_first_stream(const slim_h2 *h)
+{
+    return h->streams;
+}
+slim_stream *slim_stream_next(const slim_stream *s)
+{
+    return s->next;
+}
 
 int slim_stream_status(const slim_stream *s, int *http_status, const char **message)
 {

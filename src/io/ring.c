@@ -225,7 +225,8 @@ static size_t out_take(slim_ring *r, slim_ring_event *ev, size_t max)
             ev[n++] = ring_event(SLIM_EV_SENT, s->sent_res, s);
         } else if (s->flags & SOCK_EV_CLOSED) {
             s->flags &= ~(uint32_t)SOCK_EV_CLOSED;
-            ev[n++] = ring_event(SLIM_EV_CLOSED, 0, s);
+            ev[n] = ring_event(s->flags & SOCK_RELEASE ? SLIM_EV_RELEASED : SLIM_EV_CLOSED, 0, s);
+            ev[n++].fd = s->fd;
             r->socks--;
         }
         if (s->flags & (SOCK_EV_CONNECT | SOCK_EV_SENT | SOCK_EV_CLOSED))
@@ -530,20 +531,33 @@ void slim_sock_close(slim_sock *s)
     ring_mark(s);
 }
 
+void slim_sock_release(slim_sock *s)
+{
+    assert(!(s->flags & (SOCK_SEND | SOCK_SENDING | SOCK_EV_SENT | SOCK_SHUT | SOCK_CONNECTING)));
+    if (s->flags & SOCK_CLOSING)
+        return;
+    s->flags |= SOCK_CLOSING | SOCK_RELEASE;
+    s->flags &= ~(uint32_t)SOCK_WANT_RECV;
+    ring_unstarve(s);
+    ring_mark(s);
+}
+
 void ring_finish(slim_sock *s)
 {
     slim_ring *r = s->ring;
 
     assert(s->inflight == 0 && !(s->flags & SOCK_DETACHED));
     r->ops->detach(s);
-    close(s->fd);
-    s->fd = -1;
+    if (!(s->flags & SOCK_RELEASE)) {
+        close(s->fd);
+        s->fd = -1;
+        r->fd_freed = true;
+    }
     s->flags |= SOCK_DETACHED;
     if (s->flags & SOCK_DIRTY) {
         s->flags &= ~(uint32_t)SOCK_DIRTY;
         TAILQ_REMOVE(&r->dirty, s, dirty_link);
     }
-    r->fd_freed = true;
     ring_out(s, SOCK_EV_CLOSED);
 }
 

@@ -36,9 +36,10 @@ typedef enum slim_ring_event_kind {
     SLIM_EV_RECV, /* res > 0: bytes at p inside slab, one reference for the taker; 0: end of stream; < 0: -errno. After <= 0 no more
                    */
     SLIM_EV_SENT, /* res: bytes taken (maybe fewer than asked) or -errno; the iovecs of the send are free again */
-    SLIM_EV_CLOSED, /* last event of a socket: its handle is gone */
-    SLIM_EV_WAKE,   /* slim_ring_wake_xt was called since the last one */
-    SLIM_EV_FD,     /* a watched descriptor is readable (res < 0: cannot be watched) */
+    SLIM_EV_CLOSED,   /* last event of a socket: its handle is gone */
+    SLIM_EV_RELEASED, /* last event of a socket that was released: fd is the caller's */
+    SLIM_EV_WAKE,     /* slim_ring_wake_xt was called since the last one */
+    SLIM_EV_FD,       /* a watched descriptor is readable (res < 0: cannot be watched) */
 } slim_ring_event_kind;
 
 typedef struct slim_ring_event {
@@ -95,6 +96,10 @@ void slim_sock_shutdown(slim_sock *s);
  * free. The descriptor is closed before CLOSED is told. */
 void slim_sock_close(slim_sock *s);
 
+/* Takes the socket out of the ring, open as it is, for another ring to adopt. No send may be under way. What was received meanwhile
+ * still comes, the end of the stream too, then RELEASED. */
+void slim_sock_release(slim_sock *s);
+
 /* A descriptor to watch for reading (an eventfd of another thread) until the ring is freed. Level triggered. E_NOMEM, E_SYS. */
 slim_err slim_ring_watch(slim_ring *r, int fd, void *user);
 
@@ -108,5 +113,15 @@ slim_buf *slim_ring_slab_take(slim_ring *r);
 /* CLOCK_MONOTONIC now. */
 uint64_t slim_clock_ns(void);
 uint64_t slim_wall_ns(void);
+
+/* What the scheduler counts for the thread that opened it: how long it ran, and how long it was kept from running by others (0
+ * where the kernel does not tell). */
+typedef struct slim_thread_meter {
+    int fd;
+    uint64_t ran_ns, waited_ns;
+} slim_thread_meter;
+void slim_thread_meter_open(slim_thread_meter *m);
+void slim_thread_meter_read(slim_thread_meter *m);
+void slim_thread_meter_close(slim_thread_meter *m);
 
 #endif

@@ -350,7 +350,8 @@ static void epoll_detach(slim_sock *s)
 {
     /* Closing alone would not do when another process has a copy of the descriptor. */
     control(s->ring, EPOLL_CTL_DEL, s->fd, 0, s, TAG_SOCK);
-    shutdown(s->fd, SHUT_RDWR);
+    if (!(s->flags & SOCK_RELEASE))
+        shutdown(s->fd, SHUT_RDWR);
 }
 
 static slim_err epoll_accept_open(slim_acceptor *a)

@@ -91,6 +91,7 @@ enum {
     SOCK_SHUT_DONE = 1 << 23,
     SOCK_FED = 1 << 24, /* received something since it starved last */
     SOCK_URGENT = 1 << 25,
+    SOCK_RELEASE = 1 << 26, /* with CLOSING: the descriptor stays open */
 };
 
 struct slim_sock {

@@ -22,6 +22,9 @@
 #define BUF_GROUP 0
 /* Milliseconds that stopping to accept waits for kernel memory. */
 #define STOP_TRIES 100
+/* How long a released socket keeps its place, so that it has one somewhere while it is on its way to another ring. */
+#define ANCHOR_NS 1000000000u
+#define ANCHORS 64u
 
 /* The low bits of user_data say what completed, the rest is the object's address: an object lives until its last completion. */
 enum { TAG_NONE, TAG_RECV, TAG_SEND, TAG_POLL, TAG_ACCEPT, TAG_WATCH, TAG_WAKE, TAG_MASK = 7 };
@@ -37,6 +40,11 @@ typedef struct uring_ring {
     uint32_t virgin;  /* slots from here on were never used */
     uint32_t n_spare; /* used once and free again */
     uint32_t *spare;
+    struct {
+        uint32_t slot;
+        uint64_t due_ns;
+    } anchor[ANCHORS]; /* a ring */
+    uint32_t anchor_at, n_anchors;
 } uring_ring;
 
 static uint64_t tagged(void *object, unsigned tag)
@@ -153,7 +161,8 @@ static bool close_start(uring_ring *q, slim_sock *s)
     if (s->flags & SOCK_CANCELLED)
         return true;
     /* Ends requests that cancelling cannot reach (one that a kernel thread is working on). */
-    shutdown(s->fd, SHUT_RDWR);
+    if (!(s->flags & SOCK_RELEASE))
+        shutdown(s->fd, SHUT_RDWR);
     if (!recv_cancel(q, s) || (s->flags & SOCK_SENDING && !cancel(q, s, TAG_SEND)) ||
         (s->flags & SOCK_POLLING && !cancel(q, s, TAG_POLL)))
         return false;
@@ -249,6 +258,22 @@ static int uring_poll(slim_ring *r, uint64_t timeout_ns)
     return 0;
 }
 
+static void slot_free(uring_ring *q, uint32_t slot)
+{
+    int none = -1;
+
+    /* A slot that could not be emptied for want of memory is emptied by its next user. */
+    io_uring_register_files_update(&q->u, slot, &none, 1);
+    q->spare[q->n_spare++] = slot;
+}
+
+static void anchor_lift(uring_ring *q)
+{
+    slot_free(q, q->anchor[q->anchor_at % ANCHORS].slot);
+    q->anchor_at++;
+    q->n_anchors--;
+}
+
 static void uring_submit(slim_ring *r)
 {
     uring_ring *q = (uring_ring *)r;
@@ -273,6 +298,8 @@ static void uring_submit(slim_ring *r)
     }
     if (r->idle > 0)
         idle_arm(q);
+    while (q->n_anchors > 0 && slim_clock_ns() >= q->anchor[q->anchor_at % ANCHORS].due_ns)
+        anchor_lift(q);
     uring_poll(r, 0);
 }
 
@@ -292,7 +319,7 @@ static size_t on_recv(uring_ring *q, slim_sock *s, int res, uint32_t flags, slim
         s->flags &= ~(uint32_t)(SOCK_RECV_ARMED | SOCK_RECV_CANCEL);
         s->inflight--;
     }
-    if (s->flags & SOCK_CLOSING)
+    if ((s->flags & (SOCK_CLOSING | SOCK_RELEASE)) == SOCK_CLOSING)
         goto out;
     if (res > 0 && b != NULL) {
         *ev = ring_event(SLIM_EV_RECV, res, s);
@@ -412,6 +439,8 @@ static slim_err uring_attach(slim_sock *s)
     uring_ring *q = (uring_ring *)s->ring;
     int rc;
 
+    if (q->n_spare == 0 && q->virgin == q->direct && q->n_anchors > 0)
+        anchor_lift(q);
     if (q->n_spare > 0) {
         s->slot = q->spare[--q->n_spare];
     } else if (q->virgin < q->direct) {
@@ -430,13 +459,17 @@ static slim_err uring_attach(slim_sock *s)
 static void uring_detach(slim_sock *s)
 {
     uring_ring *q = (uring_ring *)s->ring;
-    int none = -1;
 
+    if (s->flags & SOCK_RELEASE) {
+        if (q->n_anchors == ANCHORS)
+            anchor_lift(q);
+        q->anchor[(q->anchor_at + q->n_anchors) % ANCHORS].slot = s->slot;
+        q->anchor[(q->anchor_at + q->n_anchors++) % ANCHORS].due_ns = slim_clock_ns() + ANCHOR_NS;
+        return;
+    }
     /* Up to Linux 6.12 the table lets go of the file only up to a second later; the peer is told now. */
     shutdown(s->fd, SHUT_RDWR);
-    /* A slot that could not be emptied for want of memory is emptied by its next user. */
-    io_uring_register_files_update(&q->u, s->slot, &none, 1);
-    q->spare[q->n_spare++] = s->slot;
+    slot_free(q, s->slot);
 }
 
 static slim_err uring_accept_open(slim_acceptor *a)

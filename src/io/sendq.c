@@ -144,6 +144,14 @@ size_t slim_sendq_evacuate(slim_sendq *q)
     return moved;
 }
 
+bool slim_sendq_foreign(const slim_sendq *q)
+{
+    for (uint32_t i = 0; i < q->n; i++)
+        if (slice_at(q, i)->foreign)
+            return true;
+    return false;
+}
+
 void slim_sendq_clear(slim_sendq *q)
 {
     for (uint32_t i = 0; i < q->n; i++)

@@ -37,6 +37,8 @@ size_t slim_sendq_take(slim_sendq *q, size_t n, slim_slice *out, size_t max, siz
 size_t slim_sendq_slices(const slim_sendq *q, size_t n);
 /* Replaces foreign references by exact copies; a copy without memory stays a reference. Returns the bytes copied. */
 size_t slim_sendq_evacuate(slim_sendq *q);
+/* Whether a reference to foreign memory is queued. */
+bool slim_sendq_foreign(const slim_sendq *q);
 void slim_sendq_clear(slim_sendq *q);
 
 #endif

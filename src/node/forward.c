@@ -1,6 +1,7 @@
 #include "node/forward.h"
 
 #include "core/head.h"
+#include "node/move.h"
 #include "node/subscribe.h"
 
 /* As SLIM_COPY_BYTES between workers, where a reference also costs a return trip. */
@@ -192,6 +193,8 @@ void slim_forward_take(slim_worker *w, const slim_xrec *rec)
         /* A link that lost or gained its key since belongs to another generation, so signs cannot differ here. */
         if (l != NULL)
             slim_link_deliver(l, &copy);
+        else
+            slim_move_keep_copy(w, x->targets[i], &copy, x->signs);
     }
     if (x->loan != NULL)
         slim_buf_unref(&x->loan->buf);
@@ -202,61 +205,90 @@ static inline bool slot_signs(const slim_link_slot *slot)
     return atomic_load_explicit(&slot->signs, memory_order_relaxed) != 0;
 }
 
-static void passage_local(passage *p, slim_link_id id)
+static void passage_local(passage *p, slim_link_id id, bool signs)
 {
     slim_link *l = slim_worker_link(p->w, id);
 
-    if (l != NULL && passage_prepare(p, slim_link_signs(l)) && passage_hold(p, SLIM_COPY_BYTES))
+    if ((l == NULL && !slim_move_coming(p->w, id)) || !passage_prepare(p, signs) || !passage_hold(p, SLIM_COPY_BYTES))
+        return;
+    if (l != NULL)
         slim_link_deliver(l, &p->copy);
+    else
+        slim_move_keep_copy(p->w, id, &p->copy, signs);
 }
 
-/* Delivers to every target: own links at once, those of other workers in one record per worker and kind of head. */
+/* Where a target is: its worker's index, whether its copy gets a tag, or nowhere. */
+#define WAY_SIGNS 0x40u
+#define WAY_NONE 0xffu
+#define WAYS_AT_HAND 64
+_Static_assert(SLIM_WORKERS_MAX <= WAY_SIGNS, "a worker's index and the flag share a byte");
+
+/* Read once per target: a link may be on its way to another worker, and each message must reach it on one of them only. */
+static uint8_t way_of(const slim_worker *w, slim_link_id id)
+{
+    const slim_link_slot *slot = slim_links_live_xt(w->hub->links, id);
+
+    if (slot == NULL)
+        return WAY_NONE;
+    return (uint8_t)(atomic_load_explicit(&slot->worker, memory_order_relaxed) | (slot_signs(slot) ? WAY_SIGNS : 0));
+}
+
+/* One record per worker and kind of head, or a few when they are many. */
+static bool passage_to_worker(passage *p, uint16_t to, const slim_link_id *ids, const uint8_t *ways, uint32_t n)
+{
+    bool any = false;
+
+    for (int with_mac = 0; with_mac < 2; with_mac++) {
+        uint8_t way = (uint8_t)(to | (with_mac ? WAY_SIGNS : 0));
+        slim_link_id group[64];
+        uint32_t k = 0;
+
+        for (uint32_t i = 0; i < n; i++) {
+            if (ways[i] == way)
+                group[k++] = ids[i];
+            if (k == 64 || (k > 0 && i + 1 == n)) {
+                if (passage_prepare(p, with_mac))
+                    any |= passage_across(p, to, with_mac, group, k);
+                k = 0;
+            }
+        }
+    }
+    return any;
+}
+
+/* Delivers to every target: own links at once, those of other workers by records. */
 static void passage_run(passage *p, const slim_link_id *ids, uint32_t n)
 {
     slim_worker *w = p->w;
-    uint32_t mine = 0;
+    uint8_t at_hand[WAYS_AT_HAND], *ways = n <= WAYS_AT_HAND ? at_hand : slim_scratch_room(w, &w->ways, n);
+    uint64_t others = 0;
+    bool mine = false;
 
+    if (ways == NULL)
+        return;
     for (uint32_t i = 0; i < n; i++) {
-        const slim_link_slot *slot = slim_links_live_xt(w->hub->links, ids[i]);
-
-        if (slot != NULL && atomic_load_explicit(&slot->worker, memory_order_relaxed) == w->index) {
-            passage_local(p, ids[i]);
-            mine++;
+        ways[i] = way_of(w, ids[i]);
+        if (ways[i] == WAY_NONE)
+            continue;
+        if ((ways[i] & (WAY_SIGNS - 1)) == w->index) {
+            passage_local(p, ids[i], (ways[i] & WAY_SIGNS) != 0);
+            mine = true;
+        } else {
+            others |= (uint64_t)1 << (ways[i] & (WAY_SIGNS - 1));
         }
     }
-    if (mine < n && w->hub->n_workers > 1) {
-        for (uint16_t to = 0; to < w->hub->n_workers; to++) {
-            bool any = false;
+    for (uint64_t left = others; left != 0; left &= left - 1) {
+        uint16_t to = (uint16_t)__builtin_ctzll(left);
 
-            if (to == w->index)
-                continue;
-            for (int with_mac = 0; with_mac < 2; with_mac++) {
-                slim_link_id group[64];
-                uint32_t k = 0;
-
-                for (uint32_t i = 0; i < n; i++) {
-                    const slim_link_slot *slot = slim_links_live_xt(w->hub->links, ids[i]);
-
-                    if (slot != NULL && atomic_load_explicit(&slot->worker, memory_order_relaxed) == to &&
-                        slot_signs(slot) == (bool)with_mac)
-                        group[k++] = ids[i];
-                    if (k == 64 || (k > 0 && i + 1 == n)) {
-                        if (passage_prepare(p, with_mac))
-                            any |= passage_across(p, to, with_mac, group, k);
-                        k = 0;
-                    }
-                }
-            }
-            if (any)
-                slim_link_hold_for_queue(p->in, to);
-        }
+        if (passage_to_worker(p, to, ids, ways, n))
+            slim_link_hold_for_queue(p->in, to);
     }
-    for (uint32_t i = 0; i < n; i++) {
-        const slim_link_slot *slot = slim_links_live_xt(w->hub->links, ids[i]);
-
-        if (slot != NULL)
+    for (uint32_t i = 0; i < n; i++)
+        if (ways[i] != WAY_NONE)
             slim_link_hold_for(p->in, ids[i]);
-    }
+    if (w->hub->n_workers > 1)
+        slim_move_note(p->in, !mine && others != 0 && (others & (others - 1)) == 0 ? (uint16_t)__builtin_ctzll(others) : w->index,
+                       p->copy.tail.n);
 }
 
 static void passage_init(passage *p, slim_worker *w, slim_link *in, const slim_view *v, uint32_t ttl, slim_buf *hold)

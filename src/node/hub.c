@@ -8,6 +8,7 @@
 #include "node/forward.h"
 #include "node/link.h"
 #include "node/listener.h"
+#include "node/move.h"
 #include "node/outbound.h"
 #include "node/peers.h"
 
@@ -25,7 +26,7 @@ static char *copy_text(slim_mem *m, const char *s)
 }
 
 /* What was still under way between workers: loans go home, sockets are closed. */
-static void queue_discard(slim_xq *q)
+static void queue_discard(slim_hub *h, slim_xq *q)
 {
     slim_parcel *p;
 
@@ -39,6 +40,8 @@ static void queue_discard(slim_xq *q)
                     slim_forward_discard(rec);
                 else if (rec->kind == SLIM_X_SOCKET)
                     slim_listener_discard(rec);
+                else if (rec->kind == SLIM_X_LINK)
+                    slim_move_discard(h, rec);
             }
             slim_xq_done(q, p);
         }
@@ -72,7 +75,7 @@ static void hub_destroy(slim_hub *h)
             slim_xq *q = atomic_load(&h->xq[i][k]);
 
             if (q != NULL) {
-                queue_discard(q);
+                queue_discard(h, q);
                 slim_xq_free(q);
             }
         }
@@ -179,6 +182,8 @@ slim_err slim_hub_new(const slim_hub_config *cfg, slim_hub **out, char *why, siz
     h->per_address_max = cfg->per_address_max;
     h->per_address_spares_local = cfg->per_address_spares_local;
     h->ring_config = cfg->ring;
+    h->placement = cfg->placement;
+
     if (!h->random.fill(h->random.arg, (uint8_t *)&seed, sizeof(seed))) {
         snprintf(why, why_n, "no random numbers from the system");
         e = SLIM_E_CRYPTO;

@@ -14,6 +14,13 @@
 
 typedef struct slim_hub slim_hub;
 
+/* Which worker serves a connection. */
+typedef enum slim_placement {
+    SLIM_PLACEMENT_FOLLOW,   /* where those are whom it sends to, as long as that worker is not too busy */
+    SLIM_PLACEMENT_FIXED,    /* where it was accepted */
+    SLIM_PLACEMENT_RESTLESS, /* moves again and again: for tests */
+} slim_placement;
+
 typedef struct slim_hub_config {
     const char *node_id;         /* copied, as all strings here */
     const char *version;         /* semver, announced to peers */
@@ -22,6 +29,7 @@ typedef struct slim_hub_config {
     bool strict;                 /* require_header_mac of the first server */
     uint64_t negotiation_timeout_ns;
     uint32_t workers; /* at least 1 */
+    slim_placement placement;
     slim_ring_config ring;
     int64_t memory_limit_bytes;    /* of messages in flight, whole process */
     uint32_t per_address_max;      /* accepted connections of one remote address; 0: no limit */

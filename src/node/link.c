@@ -1,6 +1,7 @@
 #include "node/link.h"
 
 #include "node/forward.h"
+#include "node/move.h"
 #include "node/outbound.h"
 #include "node/peers.h"
 #include "node/subscribe.h"
@@ -16,6 +17,26 @@ static inline slim_link *link_of_timer(slim_timer *t)
     return (slim_link *)((char *)t - offsetof(slim_link, timer));
 }
 
+void slim_link_enlist(slim_link *l)
+{
+    slim_worker *w = l->worker;
+
+    l->prev = NULL;
+    if ((l->next = w->live) != NULL)
+        w->live->prev = l;
+    w->live = l;
+}
+
+void slim_link_delist(slim_link *l)
+{
+    if (l->prev != NULL)
+        l->prev->next = l->next;
+    else
+        l->worker->live = l->next;
+    if (l->next != NULL)
+        l->next->prev = l->prev;
+}
+
 static slim_link *link_new(slim_worker *w, slim_conn *c, slim_link_state state)
 {
     slim_link *l = slim_zalloc(w->io.mem, 1, sizeof(*l));
@@ -28,10 +49,8 @@ static slim_link *link_new(slim_worker *w, slim_conn *c, slim_link_state state)
     l->strict = w->hub->inbound.strict;
     l->timer.fire = link_timer;
     slim_acks_init(&l->acks, w->io.mem);
-    l->next = w->live;
-    if (w->live != NULL)
-        w->live->prev = l;
-    w->live = l;
+    l->toward = w->index;
+    slim_link_enlist(l);
     slim_timer_set(&w->io.timers, &l->timer, w->io.now_ns + w->hub->negotiation_timeout_ns);
     return l;
 }
@@ -41,12 +60,8 @@ static void link_free(slim_link *l)
     slim_worker *w = l->worker;
 
     slim_timer_cancel(&w->io.timers, &l->timer);
-    if (l->prev != NULL)
-        l->prev->next = l->next;
-    else
-        w->live = l->next;
-    if (l->next != NULL)
-        l->next->prev = l->prev;
+    slim_link_delist(l);
+    w->n_followers -= l->follows;
     slim_acks_free(&l->acks);
     slim_mac_free(l->mac);
     slim_negotiation_free(l->asking);
@@ -129,6 +144,7 @@ static void link_lost(slim_link *l)
     l->state = SLIM_LINK_ENDED;
     slim_timer_cancel(&w->io.timers, &l->timer);
     if (was_live) {
+        slim_move_lost(l);
         w->links[l->id.slot] = NULL;
         w->n_links--;
         w->count.links_closed++;
@@ -332,6 +348,7 @@ static void on_open(slim_h2 *h, slim_stream *s)
     l->stream = s;
     slim_stream_set_user(s, l);
     slim_conn_set_idle(c, false);
+    slim_move_opened(l);
 }
 
 static void on_message(slim_stream *s, slim_bytes msg, slim_buf *hold)
@@ -497,7 +514,7 @@ void slim_link_hold(slim_link *l)
 
 void slim_link_release(slim_link *l)
 {
-    if (l->waits > 0 && --l->waits == 0 && l->stream != NULL && l->state != SLIM_LINK_ENDED)
+    if (l->waits > 0 && --l->waits == 0 && l->stream != NULL && l->state != SLIM_LINK_ENDED && !slim_move_rested(l))
         slim_stream_resume(l->stream);
 }
 
@@ -527,6 +544,16 @@ void slim_link_wait_for(slim_link *l, slim_waiter waiter)
     wake_waiter(w, waiter);
 }
 
+void slim_link_wait_or_wake(slim_worker *w, slim_link_id id, slim_waiter waiter)
+{
+    slim_link *l = slim_worker_link(w, id);
+
+    if (l != NULL && !slim_link_has_room(l))
+        slim_link_wait_for(l, waiter);
+    else if (l != NULL || !slim_move_keep_waiter(w, id, waiter))
+        wake_waiter(w, waiter);
+}
+
 bool slim_link_wait_across(slim_worker *w, uint16_t owner, slim_link_id target, slim_link_id waiting)
 {
     x_wait *x = slim_worker_put(w, owner, SLIM_X_WAIT, sizeof(*x), 0);
@@ -549,9 +576,9 @@ void slim_link_hold_for(slim_link *l, slim_link_id receiver)
     if (slot == NULL)
         return;
     if (owner == w->index) {
-        if ((to = slim_worker_link(w, receiver)) != NULL && !slim_link_has_room(to)) {
+        if ((to = slim_worker_link(w, receiver)) != NULL ? !slim_link_has_room(to) : !slim_move_has_room(w, receiver)) {
             slim_link_hold(l);
-            slim_link_wait_for(to, (slim_waiter){l->id, w->index});
+            slim_link_wait_or_wake(w, receiver, (slim_waiter){l->id, w->index});
         }
     } else if (atomic_load_explicit(&slot->congested, memory_order_relaxed) != 0 &&
                slim_link_wait_across(w, owner, receiver, l->id)) {
@@ -584,13 +611,8 @@ void slim_link_hold_for_queue(slim_link *l, uint16_t to)
 void slim_link_take_wait(slim_worker *w, const slim_xrec *rec)
 {
     const x_wait *x = (const x_wait *)rec;
-    slim_link *l = slim_worker_link(w, x->target);
-    slim_waiter waiter = {x->waiting, x->worker};
 
-    if (l != NULL && !slim_link_has_room(l))
-        slim_link_wait_for(l, waiter);
-    else
-        wake_waiter(w, waiter);
+    slim_link_wait_or_wake(w, x->target, (slim_waiter){x->waiting, x->worker});
 }
 
 void slim_link_take_resume(slim_worker *w, const slim_xrec *rec)

@@ -39,6 +39,13 @@ struct slim_link {
     slim_link *next_crowded;
     uint64_t ack_bytes; /* acknowledgements queued since the queue was last short */
     slim_acks acks;     /* what we wait for from this peer */
+    uint32_t ops;       /* its requests that wait for others */
+    /* move.c */
+    bool follows;       /* held back because another link of its connection is about to move */
+    uint16_t toward;    /* the worker whose links it sends to */
+    uint32_t pull;      /* how much to those only */
+    uint32_t published; /* messages since it was thought about last, and how many its worker had then */
+    uint64_t worker_in, move_after_ns;
     /* peers.c */
     bool syncing, sync_restricted;
     slim_link *next_syncing;
@@ -71,6 +78,8 @@ void slim_link_acknowledge(slim_link *l, uint64_t subscription_id, const char *e
 void slim_link_wait_for(slim_link *l, slim_waiter waiter);
 /* The same for a receiver of another worker; false: no memory, do not hold. */
 bool slim_link_wait_across(slim_worker *w, uint16_t owner, slim_link_id target, slim_link_id waiting);
+/* Lets the waiter wait for the link of an id, or go when there is room or no such link. */
+void slim_link_wait_or_wake(slim_worker *w, slim_link_id id, slim_waiter waiter);
 /* Parcel records SLIM_X_WAIT and SLIM_X_RESUME. */
 void slim_link_take_wait(slim_worker *w, const slim_xrec *rec);
 void slim_link_take_resume(slim_worker *w, const slim_xrec *rec);
@@ -90,6 +99,10 @@ void slim_link_end(slim_link *l, int grpc_status, const char *grpc_message);
 void slim_link_close_routes(slim_worker *w, slim_link_id id);
 /* Removes records of ended links, a slice per turn. */
 void slim_links_clean_up(slim_worker *w);
+
+/* In and out of worker->live. */
+void slim_link_enlist(slim_link *l);
+void slim_link_delist(slim_link *l);
 
 /* Dialler: starts the call on a ready connection. NULL: failed. */
 slim_link *slim_link_call(slim_worker *w, slim_conn *c, slim_outbound *o);

@@ -7,7 +7,7 @@
 
 #include "io/address.h"
 #include "io/listen.h"
-#include "node/link.h"
+#include "node/move.h"
 
 #define SETUP_TIMEOUT_NS 10000000000u
 #define STREAM_WINDOW_BYTES (1024u * 1024)
@@ -211,6 +211,7 @@ slim_err slim_listener_open(slim_hub *h, const slim_hub_server *s, slim_listener
         .ping_timeout_ns = s->ping_timeout_ns,
         .max_age_ns = s->max_age_ns,
         .aged = conn_aged,
+        .left = slim_move_left,
         .closed = conn_closed,
     };
     slim_conn_config_ready(&l->conn);

@@ -4,6 +4,7 @@
 
 #include "core/head.h"
 #include "node/forward.h"
+#include "node/move.h"
 #include "node/outbound.h"
 #include "node/peers.h"
 
@@ -67,6 +68,7 @@ static slim_op *op_new(slim_worker *w, slim_link *in, uint64_t subscription_id)
     op->w = w;
     op->number = ++w->next_op;
     op->requester = in->id;
+    in->ops++;
     op->subscription_id = subscription_id;
     op->timer.fire = op_timer;
     at = &w->ops[op->number % SLIM_OPS_BUCKETS];
@@ -80,7 +82,10 @@ static slim_op *op_new(slim_worker *w, slim_link *in, uint64_t subscription_id)
 static void op_free(slim_op *op)
 {
     slim_worker *w = op->w;
+    slim_link *l = slim_worker_link(w, op->requester);
 
+    if (l != NULL)
+        l->ops--;
     slim_timer_cancel(&w->io.timers, &op->timer);
     if (op->prev != NULL)
         op->prev->next = op->next;
@@ -234,7 +239,7 @@ slim_err slim_subscribe_send(slim_worker *w, slim_link_id to, slim_bytes message
     if (slot == NULL)
         return SLIM_E_NOT_FOUND;
     worker = atomic_load_explicit(&slot->worker, memory_order_relaxed);
-    if (worker == w->index) {
+    if (worker == w->index && !slim_move_coming(w, to)) {
         slim_link *l = slim_worker_link(w, to);
 
         if (l == NULL)
@@ -260,6 +265,8 @@ void slim_subscribe_take_send(slim_worker *w, const slim_xrec *rec)
     slim_link *l = slim_worker_link(w, x->to);
     slim_ack_owner owner = {x->op, x->from};
 
+    if (l == NULL && slim_move_keep_record(w, x->to, rec))
+        return;
     if (l != NULL)
         send_here(w, l, slim_bytes_of(x->message, x->n), owner, x->subscription_id, x->keep);
     else if (owner.op != 0)

@@ -5,6 +5,7 @@
 #include "node/forward.h"
 #include "node/link.h"
 #include "node/listener.h"
+#include "node/move.h"
 #include "node/peers.h"
 #include "node/subscribe.h"
 
@@ -83,13 +84,13 @@ slim_link *slim_worker_link(const slim_worker *w, slim_link_id id)
     return l != NULL && l->id.gen == id.gen ? l : NULL;
 }
 
-slim_err slim_worker_keep_link(slim_worker *w, slim_link *l)
+slim_err slim_worker_reserve_links(slim_worker *w, uint32_t slot)
 {
-    if (l->id.slot >= w->n_links_cap) {
+    if (slot >= w->n_links_cap) {
         uint32_t cap = w->n_links_cap == 0 ? 256 : w->n_links_cap;
         slim_link **v;
 
-        while (cap <= l->id.slot)
+        while (cap <= slot)
             cap *= 2;
         if ((v = slim_resize(w->io.mem, w->links, cap * sizeof(*v))) == NULL)
             return SLIM_E_NOMEM;
@@ -97,6 +98,15 @@ slim_err slim_worker_keep_link(slim_worker *w, slim_link *l)
         w->links = v;
         w->n_links_cap = cap;
     }
+    return SLIM_OK;
+}
+
+slim_err slim_worker_keep_link(slim_worker *w, slim_link *l)
+{
+    slim_err e = slim_worker_reserve_links(w, l->id.slot);
+
+    if (e != SLIM_OK)
+        return e;
     w->links[l->id.slot] = l;
     w->n_links++;
     return SLIM_OK;
@@ -141,26 +151,41 @@ static void take_record(slim_worker *w, const slim_xrec *rec)
     case SLIM_X_RETURN: slim_forward_take_return(w, rec); return;
     case SLIM_X_WAIT: slim_link_take_wait(w, rec); return;
     case SLIM_X_RESUME: slim_link_take_resume(w, rec); return;
+    case SLIM_X_COMING:
+    case SLIM_X_READY:
+    case SLIM_X_FENCE:
+    case SLIM_X_FENCED:
+    case SLIM_X_LINK: slim_move_take(w, rec); return;
     }
 }
 
-/* The queue to this worker whose next parcel is the oldest; NULL: all are empty. */
-static slim_xq *oldest_queue(slim_worker *w, uint16_t *from)
+/* The queue to this worker whose next parcel is the oldest and older than *least; NULL: there is none. */
+static slim_xq *older_queue(slim_worker *w, uint64_t *least, uint16_t *from)
 {
     slim_xq *best = NULL;
-    uint64_t least = UINT64_MAX;
 
     for (uint16_t i = 0; i < w->hub->n_workers; i++) {
         slim_xq *q = atomic_load_explicit(&w->hub->xq[i][w->index], memory_order_acquire);
         uint64_t stamp = q != NULL ? slim_xq_stamp_ns(q) : UINT64_MAX;
 
-        if (stamp < least) {
-            least = stamp;
+        if (stamp < *least) {
+            *least = stamp;
             best = q;
             *from = i;
         }
     }
     return best;
+}
+
+static slim_xq *oldest_queue(slim_worker *w, uint16_t *from)
+{
+    uint64_t least = UINT64_MAX;
+    slim_xq *q = older_queue(w, &least, from), *older;
+
+    /* What was handed over before the parcel that we see can be seen by now, also where we looked before it was there. */
+    while (q != NULL && (older = older_queue(w, &least, from)) != NULL)
+        q = older;
+    return q;
 }
 
 /* In the order in which they were handed over, and before the sockets of the same turn: what a client sends in answer to a message
@@ -173,6 +198,9 @@ static void take_parcels(slim_worker *w)
 
     /* A bounded helping, so that a busy producer cannot keep this worker from its own sockets. */
     for (int i = 0; i < PARCELS_PER_TURN && (q = oldest_queue(w, &from)) != NULL && (p = slim_xq_take(q)) != NULL; i++) {
+        /* What follows from a parcel is later than it, whatever this worker's clock reading was. */
+        if (w->io.now_ns <= p->stamp_ns)
+            w->io.now_ns = p->stamp_ns + 1;
         for (size_t at = 0; at < p->used_bytes;) {
             const slim_xrec *rec = (const slim_xrec *)(p->data + at);
 
@@ -274,6 +302,7 @@ static void evacuate(slim_worker *w)
 static uint64_t next_turn_ns(slim_worker *w)
 {
     bool chores = w->cleanups != NULL;
+    uint64_t due;
 
     for (slim_link *l = w->syncing; l != NULL && !chores; l = l->next_syncing)
         chores = l->stream != NULL && slim_link_has_room(l) && slim_peers_sync_ready(l);
@@ -281,7 +310,10 @@ static uint64_t next_turn_ns(slim_worker *w)
         return 0;
     if (parcels_wait(w))
         return w->io.now_ns + 100000;
-    return slim_worker_slabs_low(w) ? w->io.now_ns + EVACUATE_EVERY_NS : SLIM_TIMERS_NEVER;
+    due = slim_move_due_ns(w);
+    if (slim_worker_slabs_low(w) && due > w->io.now_ns + EVACUATE_EVERY_NS)
+        due = w->io.now_ns + EVACUATE_EVERY_NS;
+    return due;
 }
 
 static void worker_turn(slim_worker *w)
@@ -297,13 +329,16 @@ static void worker_turn(slim_worker *w)
     slim_peers_sync(w);
     slim_links_let_go(w);
     release_queue_waits(w);
+    slim_move_turn(w);
     evacuate(w);
     /* Before anything of this turn can reach a client; again for loans that the flush gave back. */
     send_parcels(w);
     slim_io_flush(&w->io);
     send_parcels(w);
+    if (!parcels_wait(w) && slim_move_hand_over(w))
+        send_parcels(w);
     slim_routes_leave(w->reader);
-    if (w->draining && !w->drained && w->io.n_conns == 0)
+    if (w->draining && !w->drained && w->io.n_conns == 0 && w->arrivals == NULL)
         slim_hub_worker_drained(w);
 }
 
@@ -332,6 +367,8 @@ static slim_err worker_open(slim_worker *w, const char **why)
 
 static void worker_close(slim_worker *w)
 {
+    slim_thread_meter_close(&w->meter);
+    slim_move_close(w);
     slim_subscribe_ops_free(w);
     while (w->cleanups != NULL)
         slim_links_clean_up(w);
@@ -339,6 +376,7 @@ static void worker_close(slim_worker *w)
     for (int i = 0; i < 2; i++)
         slim_free(w->hub->mem, w->head[i].p);
     slim_free(w->hub->mem, w->preimage.p);
+    slim_free(w->hub->mem, w->ways.p);
     slim_free(w->hub->mem, w->links);
     for (uint16_t i = 0; i < SLIM_WORKERS_MAX; i++)
         slim_free(w->hub->mem, w->xwait[i].v);
@@ -365,6 +403,7 @@ static void *worker_main(void *arg)
     pthread_mutex_unlock(&h->lock);
     if (e != SLIM_OK)
         return NULL;
+    slim_thread_meter_open(&w->meter);
     while (!w->stopping || w->io.n_conns > 0)
         worker_turn(w);
     worker_close(w);

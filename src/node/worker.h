@@ -19,6 +19,7 @@ typedef struct slim_link slim_link;
 typedef struct slim_listener slim_listener;
 typedef struct slim_outbound slim_outbound;
 typedef struct slim_announced slim_announced;
+typedef struct slim_arrival slim_arrival;
 
 #define SLIM_WORKERS_MAX 64
 #define SLIM_LINKS_MAX 262144
@@ -34,6 +35,11 @@ typedef enum slim_xkind {
     SLIM_X_SOCKET,  /* an accepted descriptor for you */
     SLIM_X_SEND,    /* an encoded message for a link of yours, maybe with an acknowledgement to wait for */
     SLIM_X_ACKED,   /* that acknowledgement, or its failure */
+    SLIM_X_COMING,  /* a link is on its way to another worker; these five are move.c's */
+    SLIM_X_READY,
+    SLIM_X_FENCE,
+    SLIM_X_FENCED,
+    SLIM_X_LINK,
 } slim_xkind;
 
 /* Work posted by threads that are no workers. */
@@ -70,6 +76,29 @@ struct slim_cleanup {
     slim_link_id id;
 };
 
+/* The link of a worker that is about to go to another one; see move.h. */
+typedef enum slim_move_state {
+    SLIM_MOVE_NONE,
+    SLIM_MOVE_ASKED,     /* COMING was sent */
+    SLIM_MOVE_FENCING,   /* the new worker is named, not everybody has said so */
+    SLIM_MOVE_FENCED,    /* nothing more comes for the link; it waits to be at rest */
+    SLIM_MOVE_LEAVING,   /* its connection leaves the ring */
+    SLIM_MOVE_LEFT,      /* to be handed over behind all it said */
+    SLIM_MOVE_CANCELLED, /* the link is gone, the new worker is to be told */
+} slim_move_state;
+
+typedef struct slim_move {
+    slim_move_state state;
+    slim_link *link;
+    slim_link_id id;
+    uint16_t to;
+    bool has_token;  /* hub->moving is ours */
+    uint32_t number; /* tells this move from the one before */
+    uint32_t fences; /* answers to come */
+    uint64_t untold; /* workers that have not got their FENCE */
+    uint64_t began_ns;
+} slim_move;
+
 struct slim_worker {
     slim_io io;
     slim_hub *hub;
@@ -80,7 +109,7 @@ struct slim_worker {
     _Atomic bool asleep;
     slim_routes_reader *reader;
     slim_targets targets;
-    slim_scratch head[2], preimage;
+    slim_scratch head[2], preimage, ways;
     slim_link **links; /* by slot; own ones only */
     uint32_t n_links_cap, n_links;
     slim_link *live;    /* list of all link objects */
@@ -97,6 +126,16 @@ struct slim_worker {
     slim_pool_port *port; /* results of the resolver */
     slim_io_user port_user;
     bool draining, drained;
+    slim_move move;
+    slim_arrival *arrivals; /* links on their way to us */
+    uint32_t n_followers;   /* links that are held back for a move */
+    uint64_t fence_owed;    /* whom a FENCED could not be sent to */
+    uint32_t fence_number[SLIM_WORKERS_MAX];
+    /* How much of a core this worker uses, for those who think of sending us links. */
+    _Atomic uint32_t busy_permille, waiting_permille; /* waiting: others had the core */
+    _Atomic uint64_t busy_at_ns;
+    slim_thread_meter meter;
+    uint32_t full_looks; /* how often in a row it was found full */
     slim_counters count;
     slim_log_rate bad_peer_rate;
     uint64_t evacuated_ns;       /* when stalled queues were last freed of receive buffers */
@@ -116,6 +155,8 @@ struct slim_hub {
     uint32_t per_address_max;
     bool per_address_spares_local;
     uint64_t negotiation_timeout_ns, egress_high_bytes;
+    slim_placement placement;
+    _Atomic bool moving; /* one link at a time, or two that talk would pass each other */
     slim_budget budget;
     slim_links *links;
     slim_routes *routes;
@@ -153,6 +194,8 @@ void slim_worker_post_xt(slim_worker *w, slim_mail *mail);
 /* The link object of an id that this worker owns, NULL when it is gone. */
 slim_link *slim_worker_link(const slim_worker *w, slim_link_id id);
 slim_err slim_worker_keep_link(slim_worker *w, slim_link *l);
+/* Room for the link of that slot. E_NOMEM. */
+slim_err slim_worker_reserve_links(slim_worker *w, uint32_t slot);
 
 /* Grows a scratch to n bytes; NULL: no memory. */
 uint8_t *slim_scratch_room(slim_worker *w, slim_scratch *s, size_t n);

@@ -27,7 +27,8 @@ def node_command(kind=None):
     binary = os.environ.get("SLIMROUTER_BIN")
     if not binary:
         raise RuntimeError("set SLIMROUTER_BIN to the daemon, or NODE=upstream")
-    return [str(pathlib.Path(binary).resolve()), "--io", os.environ.get("SLIM_NODE_IO", "auto")]
+    return [str(pathlib.Path(binary).resolve()), "--io", os.environ.get("SLIM_NODE_IO", "auto"),
+            "--placement", os.environ.get("SLIM_NODE_PLACEMENT", "follow")]
 
 
 _given = set()

@@ -33,6 +33,7 @@ typedef struct conn {
     int connected; /* 1: none yet */
     int sent_last; /* of the last SENT */
     int sents, closes, recvs;
+    int released_fd; /* -1: none */
     int after_close; /* RECV or CONNECT events in a later batch than the close */
     bool closing;
     bool echo;
@@ -79,6 +80,7 @@ static inline void conn_init(conn *c)
 {
     memset(c, 0, sizeof(*c));
     c->end = c->connected = 1;
+    c->released_fd = -1;
 }
 
 static inline void conn_pump(conn *c)
@@ -159,6 +161,10 @@ static inline void on_event(world *w, const slim_ring_event *ev, bool fresh)
         }
         break;
     case SLIM_EV_CLOSED: c->closes++; break;
+    case SLIM_EV_RELEASED:
+        c->closes++;
+        c->released_fd = ev->fd;
+        break;
     case SLIM_EV_WAKE: w->wakes++; break;
     case SLIM_EV_FD: w->fds++; break;
     }

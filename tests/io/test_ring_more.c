@@ -294,6 +294,72 @@ BACKEND_TEST(says_what_it_is)
     world_close(&w);
 }
 
+/* ------------------------------------------------------------------ releasing */
+
+BACKEND_TEST(a_released_socket_goes_on_in_another_ring)
+{
+    enum { N = 300, ROUNDS = 40 };
+    uint64_t seed = test_seed();
+    uint8_t *sent = noise(seed, N * ROUNDS);
+    int fd, at = 0;
+    world w[2];
+    conn c;
+
+    world_open(&w[0], backend, 8, 256);
+    world_open(&w[1], backend, 8, 256);
+    fd = join(&w[0], &c, true);
+    for (int round = 0; round < ROUNDS; round++) {
+        world *next = &w[1 - at];
+
+        write_all(fd, sent + round * N, N);
+        for (uint64_t i = test_rand(&seed) % 3; i > 0; i--)
+            step(&w[at], 0);
+        c.closes = 0;
+        slim_sock_release(c.s);
+        UNTIL(&w[at], c.closes == 1);
+        cr_assert_geq(c.released_fd, 0);
+        c.s = slim_ring_adopt(next->r, c.released_fd, &c);
+        cr_assert_not_null(c.s);
+        slim_sock_recv_start(c.s);
+        at = 1 - at;
+    }
+    c.closes = 0;
+    UNTIL(&w[at], c.rx_n == N * ROUNDS);
+    cr_assert_eq(memcmp(c.rx, sent, N * ROUNDS), 0);
+    conn_queue(&c, "answer", 6);
+    UNTIL(&w[at], c.sents == 1);
+    {
+        char back[8];
+
+        cr_assert_eq(recv(fd, back, sizeof(back), 0), 6);
+    }
+    leave(&w[at], &c);
+    close(fd);
+    free(sent);
+    world_close(&w[0]);
+    world_close(&w[1]);
+}
+
+BACKEND_TEST(a_released_socket_tells_the_end_of_the_stream_first)
+{
+    world w;
+    conn c;
+    int fd;
+
+    world_open(&w, backend, 8, 4096);
+    fd = join(&w, &c, true);
+    idle(&w, 5);
+    close(fd);
+    UNTIL(&w, c.end == 0);
+    slim_sock_release(c.s);
+    slim_sock_close(c.s); /* too late: it is on its way out */
+    UNTIL(&w, c.closes == 1);
+    cr_assert_geq(c.released_fd, 0);
+    close(c.released_fd);
+    conn_free(&c);
+    world_close(&w);
+}
+
 Test(ring, bad_sizes_are_refused_with_the_limits)
 {
     const char *why;
