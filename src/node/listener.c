@@ -17,6 +17,9 @@
 #define BIND_PATIENCE_MS 3000u
 /* Connections refused at once while no descriptor is left; the accepting worker has other things to do. */
 #define REFUSALS_PER_TURN 64
+/* How long callers may wait for a descriptor. An upstream client that is turned away may never try again, so a shortage that passes
+ * must not cost any. */
+#define SHORTAGE_PATIENCE_NS 10000000000u
 
 typedef struct x_socket {
     slim_xrec rec;
@@ -78,12 +81,17 @@ void slim_listener_discard(const slim_xrec *rec)
     leave(x->listener->hub, x->caller);
 }
 
-/* No descriptor is left: whoever waits in the backlog would hang there for as long as that lasts. The spare one is given up for a
- * moment, so that they are turned away and may go to another node. */
+/* No descriptor is left, and whoever waits in the backlog hangs there for as long as that lasts. When it has lasted, the spare one
+ * is given up for a moment, so that they are turned away and may go to another node. */
 static void refuse_waiting(slim_listener *l)
 {
+    uint64_t now = l->worker->io.now_ns;
     int fd;
 
+    if (l->short_since_ns == 0)
+        l->short_since_ns = now;
+    if (now < l->short_since_ns + SHORTAGE_PATIENCE_NS)
+        return;
     for (int i = 0; i < REFUSALS_PER_TURN; i++) {
         if (l->spare >= 0)
             close(l->spare);
@@ -137,10 +145,13 @@ static void listener_event(slim_io_user *user, const slim_ring_event *ev)
             refuse_waiting(l);
         if (slim_log_rate_take(&l->refused_rate, w->io.now_ns, 1, 1, &quiet))
             slim_log(SLIM_ERROR, SERVICE, "accept failed%s endpoint=%s reason=\"%s\" suppressed=%u",
-                     ev->res == -EMFILE ? "; who waits is turned away, raise the limit of open files (ulimit -n)" : "", l->bound,
-                     strerror(-ev->res), quiet);
+                     ev->res == -EMFILE
+                         ? "; callers wait, and are turned away after 10 s; raise the limit of open files (ulimit -n)"
+                         : "",
+                     l->bound, strerror(-ev->res), quiet);
         return;
     }
+    l->short_since_ns = 0;
     if (slim_budget_pressure_xt(&l->hub->budget) == SLIM_PRESSURE_FULL) {
         close(ev->fd);
         if (slim_log_rate_take(&l->refused_rate, w->io.now_ns, 1, 1, &quiet))
