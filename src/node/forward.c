@@ -91,14 +91,47 @@ static bool passage_hold(passage *p, size_t copy_limit)
     return true;
 }
 
+static bool loan_return(slim_loan *loan)
+{
+    x_return *x = slim_worker_put(loan->holder, loan->lender, SLIM_X_RETURN, sizeof(*x), 0);
+
+    if (x != NULL)
+        x->loan = loan;
+    return x != NULL;
+}
+
 static void loan_release(slim_buf *b)
 {
     slim_loan *loan = (slim_loan *)b;
-    x_return *x = slim_worker_put(loan->holder, loan->lender, SLIM_X_RETURN, sizeof(*x), 0);
 
-    /* Without memory for the return the lender's buffer stays lent: it is lost, but nothing that is in use is freed. */
-    if (x != NULL)
-        x->loan = loan;
+    if (!loan_return(loan)) {
+        loan->next = loan->holder->returns_owed;
+        loan->holder->returns_owed = loan;
+    }
+}
+
+void slim_forward_return_owed(slim_worker *w)
+{
+    slim_loan *loan;
+
+    while ((loan = w->returns_owed) != NULL) {
+        slim_loan *next = loan->next;
+
+        if (!loan_return(loan))
+            return;
+        w->returns_owed = next;
+    }
+}
+
+void slim_forward_forget_owed(slim_worker *w)
+{
+    slim_loan *loan;
+
+    while ((loan = w->returns_owed) != NULL) {
+        w->returns_owed = loan->next;
+        slim_buf_unref(loan->origin);
+        slim_free(loan->mem, loan);
+    }
 }
 
 void slim_forward_take_return(slim_worker *w, const slim_xrec *rec)
@@ -128,6 +161,7 @@ static slim_loan *loan_new(slim_worker *w, slim_buf *origin)
     loan->buf = (slim_buf){1, origin->cap_bytes, origin->mem, loan_release};
     loan->origin = slim_buf_ref(origin);
     loan->holder = NULL;
+    loan->next = NULL;
     loan->lender = w->index;
     loan->mem = w->io.mem;
     return loan;

@@ -70,6 +70,8 @@ static void hub_destroy(slim_hub *h)
         o = next;
     }
     /* Loans that come home may lie in receive buffers, so the queues go before the rings. */
+    for (uint16_t i = 0; i < h->n_workers; i++)
+        slim_forward_forget_owed(&h->workers[i]);
     for (uint16_t i = 0; i < h->n_workers; i++) {
         for (uint16_t k = 0; k < h->n_workers; k++) {
             slim_xq *q = atomic_load(&h->xq[i][k]);

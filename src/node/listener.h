@@ -13,7 +13,7 @@ struct slim_listener {
     int fd;
     slim_acceptor *acceptor;
     char bound[128];
-    int spare; /* a descriptor to give up when there is no other, see refuse_waiting; -1: none at the moment */
+    int spare;               /* a descriptor to give up when there is no other, see refuse_waiting; -1: none at the moment */
     uint64_t short_since_ns; /* no descriptor has been left since then; 0: there were some */
     slim_log_rate refused_rate, crowd_rate;
 };

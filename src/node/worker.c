@@ -310,7 +310,7 @@ static uint64_t next_turn_ns(slim_worker *w)
         return 0;
     if (parcels_wait(w))
         return w->io.now_ns + 100000;
-    due = slim_move_due_ns(w);
+    due = w->returns_owed != NULL ? w->io.now_ns + 1000000 : slim_move_due_ns(w);
     if (slim_worker_slabs_low(w) && due > w->io.now_ns + EVACUATE_EVERY_NS)
         due = w->io.now_ns + EVACUATE_EVERY_NS;
     return due;
@@ -331,6 +331,7 @@ static void worker_turn(slim_worker *w)
     release_queue_waits(w);
     slim_move_turn(w);
     evacuate(w);
+    slim_forward_return_owed(w);
     /* Before anything of this turn can reach a client; again for loans that the flush gave back. */
     send_parcels(w);
     slim_io_flush(&w->io);

@@ -54,6 +54,7 @@ typedef struct slim_loan {
     slim_buf buf; /* for the holder */
     slim_buf *origin;
     slim_worker *holder;
+    struct slim_loan *next; /* in returns_owed */
     uint16_t lender;
     slim_mem *mem;
 } slim_loan;
@@ -116,8 +117,9 @@ struct slim_worker {
     slim_link *crowded; /* links somebody waits for */
     slim_link *syncing; /* peer links whose full sync is not finished */
     slim_cleanup *cleanups;
-    uint32_t subscribed;  /* records added in this turn */
-    uint32_t table_looks; /* since the size of the table was looked at */
+    slim_loan *returns_owed; /* loans that could not be given back yet for want of memory */
+    uint32_t subscribed;     /* records added in this turn */
+    uint32_t table_looks;    /* since the size of the table was looked at */
     bool table_crowded;
     struct slim_op *ops[SLIM_OPS_BUCKETS]; /* open operations by number, of subscribe.c */
     uint64_t next_op;
