@@ -44,35 +44,42 @@ static const char *option_value(int argc, char **argv, int *i, const char *short
     return NULL;
 }
 
-static bool placement_parse(const char *text, slim_placement *out)
+/* The place of a text among n names. */
+static bool name_parse(const char *text, const char *const *names, size_t n, size_t *out)
 {
-    static const char *const names[] = {
-        [SLIM_PLACEMENT_FOLLOW] = "follow", [SLIM_PLACEMENT_FIXED] = "fixed", [SLIM_PLACEMENT_RESTLESS] = "restless"};
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+    for (size_t i = 0; i < n; i++) {
         if (strcmp(text, names[i]) == 0) {
-            *out = (slim_placement)i;
+            *out = i;
             return true;
         }
     }
     return false;
 }
 
+static bool placement_parse(const char *text, slim_placement *out)
+{
+    static const char *const names[] = {
+        [SLIM_PLACEMENT_FOLLOW] = "follow", [SLIM_PLACEMENT_FIXED] = "fixed", [SLIM_PLACEMENT_RESTLESS] = "restless"};
+    size_t i;
+
+    if (!name_parse(text, names, sizeof(names) / sizeof(*names), &i))
+        return false;
+    *out = (slim_placement)i;
+    return true;
+}
+
 static bool backend_parse(const char *text, slim_ring_backend *out)
 {
-    static const struct {
-        const char *name;
-        slim_ring_backend backend;
-    } all[] = {
-        {"auto", SLIM_RING_AUTO}, {"io_uring", SLIM_RING_URING}, {"io_uring-6.1", SLIM_RING_URING61}, {"epoll", SLIM_RING_EPOLL}};
+    static const char *const names[] = {[SLIM_RING_AUTO] = "auto",
+                                        [SLIM_RING_URING] = "io_uring",
+                                        [SLIM_RING_URING61] = "io_uring-6.1",
+                                        [SLIM_RING_EPOLL] = "epoll"};
+    size_t i;
 
-    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
-        if (strcmp(text, all[i].name) == 0) {
-            *out = all[i].backend;
-            return true;
-        }
-    }
-    return false;
+    if (!name_parse(text, names, sizeof(names) / sizeof(*names), &i))
+        return false;
+    *out = (slim_ring_backend)i;
+    return true;
 }
 
 static bool number_parse(const char *text, int64_t max, int64_t *out)

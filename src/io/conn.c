@@ -383,14 +383,11 @@ bool slim_conn_join(slim_conn *c, slim_io *io)
     return conn_adopt(c, c->fd);
 }
 
-void slim_conn_discard(slim_conn *c, slim_mem *m)
+void slim_conn_discard(slim_conn *c)
 {
     c->state = CONN_CLOSED;
     close(c->fd);
-    slim_h2_free(c->h2);
-    if (c->tls != NULL)
-        slim_tls_free(c->tls);
-    slim_free(m, c);
+    conn_free(c);
 }
 
 void slim_conn_close(slim_conn *c)
@@ -721,9 +718,7 @@ static void conn_send_next(slim_conn *c)
         conn_end(c);
         return;
     }
-    if (c->sending || c->state == CONN_CONNECTING)
-        return;
-    if (c->released)
+    if (c->sending || c->released || c->state == CONN_CONNECTING)
         return;
     if (c->leaving && c->state == CONN_OPEN && c->n_iov == 0) {
         c->released = true;

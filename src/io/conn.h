@@ -52,8 +52,8 @@ void slim_conn_set_idle(slim_conn *c, bool idle);
 void slim_conn_leave(slim_conn *c);
 /* Goes on with one that left, in the thread of io. False: the system refused; the connection is gone, its end was reported. */
 bool slim_conn_join(slim_conn *c, slim_io *io);
-/* Frees one that left, when nobody goes on with it; `closed` is not called. */
-void slim_conn_discard(slim_conn *c, slim_mem *m);
+/* Frees one that left, when nobody goes on with it and the thread of its last io has ended; `closed` is not called. */
+void slim_conn_discard(slim_conn *c);
 
 /* Ends the connection behind what its streams have queued; one that is still being set up ends at once. A peer that takes nothing
  * for setup_timeout_ns loses the rest (E_TIMEOUT); twelve times as long after an orderly end. */

@@ -91,6 +91,13 @@ static bool passage_hold(passage *p, size_t copy_limit)
     return true;
 }
 
+/* The lender's reference ends, in its thread or when there are no threads any more. */
+static void loan_free(slim_loan *loan)
+{
+    slim_buf_unref(loan->origin);
+    slim_free(loan->mem, loan);
+}
+
 static bool loan_return(slim_loan *loan)
 {
     x_return *x = slim_worker_put(loan->holder, loan->lender, SLIM_X_RETURN, sizeof(*x), 0);
@@ -129,27 +136,21 @@ void slim_forward_forget_owed(slim_worker *w)
 
     while ((loan = w->returns_owed) != NULL) {
         w->returns_owed = loan->next;
-        slim_buf_unref(loan->origin);
-        slim_free(loan->mem, loan);
+        loan_free(loan);
     }
 }
 
 void slim_forward_take_return(slim_worker *w, const slim_xrec *rec)
 {
-    slim_loan *loan = ((const x_return *)rec)->loan;
-
-    slim_buf_unref(loan->origin);
-    slim_free(w->io.mem, loan);
+    loan_free(((const x_return *)rec)->loan);
 }
 
 void slim_forward_discard(const slim_xrec *rec)
 {
     slim_loan *loan = rec->kind == SLIM_X_MESSAGE ? ((const x_message *)rec)->loan : ((const x_return *)rec)->loan;
 
-    if (loan == NULL)
-        return;
-    slim_buf_unref(loan->origin);
-    slim_free(loan->mem, loan);
+    if (loan != NULL)
+        loan_free(loan);
 }
 
 static slim_loan *loan_new(slim_worker *w, slim_buf *origin)
@@ -182,10 +183,8 @@ static bool passage_across(passage *p, uint16_t to, bool with_mac, const slim_li
                         sizeof(*x) + n * sizeof(*ids) + head.n + pre.n + (lend ? sizeof(uint8_t *) : p->copy.tail.n),
                         lend ? p->copy.tail.n : 0);
     if (x == NULL) {
-        if (loan != NULL) {
-            slim_buf_unref(loan->origin);
-            slim_free(p->w->io.mem, loan);
-        }
+        if (loan != NULL)
+            loan_free(loan);
         return false;
     }
     x->loan = loan;

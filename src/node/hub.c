@@ -185,7 +185,6 @@ slim_err slim_hub_new(const slim_hub_config *cfg, slim_hub **out, char *why, siz
     h->per_address_spares_local = cfg->per_address_spares_local;
     h->ring_config = cfg->ring;
     h->placement = cfg->placement;
-
     if (!h->random.fill(h->random.arg, (uint8_t *)&seed, sizeof(seed))) {
         snprintf(why, why_n, "no random numbers from the system");
         e = SLIM_E_CRYPTO;

@@ -39,7 +39,6 @@ typedef struct parked parked;
 struct parked {
     parked *next;
     parked_kind kind;
-    size_t cost_bytes;
     slim_copy copy; /* heads, preimage and, without hold, the tail lie in data */
     slim_waiter waiter;
     _Alignas(8) uint8_t data[];
@@ -49,7 +48,6 @@ struct slim_arrival {
     slim_arrival *next;
     slim_link_id id;
     uint32_t number;
-    uint16_t from;
     size_t bytes;
     parked *first, **tail;
 };
@@ -127,15 +125,16 @@ static void arrival_end(slim_worker *w, slim_arrival *a)
 static parked *park(slim_worker *w, slim_arrival *a, parked_kind kind, size_t n, size_t extra)
 {
     parked *p = slim_alloc(w->io.mem, sizeof(*p) + n);
+    size_t cost_bytes = sizeof(*p) + n + extra;
     slim_link_slot *slot;
 
     if (p == NULL)
         return NULL;
-    *p = (parked){.kind = kind, .cost_bytes = sizeof(*p) + n + extra};
+    *p = (parked){.kind = kind};
     *a->tail = p;
     a->tail = &p->next;
-    a->bytes += p->cost_bytes;
-    slim_purse_add(&w->io.purse, (int64_t)p->cost_bytes);
+    a->bytes += cost_bytes;
+    slim_purse_add(&w->io.purse, (int64_t)cost_bytes);
     if (a->bytes >= slim_worker_high_bytes(w) && (slot = slim_links_live_xt(w->hub->links, a->id)) != NULL)
         atomic_store_explicit(&slot->congested, 1, memory_order_relaxed);
     return p;
@@ -143,7 +142,7 @@ static parked *park(slim_worker *w, slim_arrival *a, parked_kind kind, size_t n,
 
 bool slim_move_coming(const slim_worker *w, slim_link_id id)
 {
-    return w->arrivals != NULL && arrival_of(w, id) != NULL;
+    return arrival_of(w, id) != NULL;
 }
 
 bool slim_move_has_room(const slim_worker *w, slim_link_id id)
@@ -208,7 +207,6 @@ static void take_coming(slim_worker *w, const x_move *x)
         (a = slim_zalloc(w->io.mem, 1, sizeof(*a))) != NULL) {
         a->id = x->id;
         a->number = x->number;
-        a->from = x->from;
         a->tail = &a->first;
         a->next = w->arrivals;
         w->arrivals = a;
@@ -288,7 +286,7 @@ static void link_discard(slim_worker *w, slim_link *l)
         slim_timer_cancel(&w->io.timers, &each->timer);
         each->state = SLIM_LINK_ENDED;
     }
-    slim_conn_discard(l->conn, w->hub->mem);
+    slim_conn_discard(l->conn);
 }
 
 void slim_move_close(slim_worker *w)
@@ -314,14 +312,20 @@ static void token_return(slim_worker *w)
     w->move.has_token = false;
 }
 
+static void move_over(slim_worker *w)
+{
+    token_return(w);
+    w->move.link = NULL;
+    w->move.state = SLIM_MOVE_NONE;
+}
+
 static void move_cancel(slim_worker *w)
 {
     slim_move *m = &w->move;
 
-    token_return(w);
-    m->link = NULL;
-    m->state = tell(w, m->to, SLIM_X_LINK, (x_move){.id = m->id, .number = m->number, .from = w->index}) ? SLIM_MOVE_NONE
-                                                                                                         : SLIM_MOVE_CANCELLED;
+    move_over(w);
+    if (!tell(w, m->to, SLIM_X_LINK, (x_move){.id = m->id, .number = m->number, .from = w->index}))
+        m->state = SLIM_MOVE_CANCELLED;
 }
 
 static void tell_fences(slim_worker *w)
@@ -340,9 +344,7 @@ static void take_ready(slim_worker *w, const x_move *x)
     if (m->state != SLIM_MOVE_ASKED || m->number != x->number)
         return;
     if (!x->ok) {
-        token_return(w);
-        m->link = NULL;
-        m->state = SLIM_MOVE_NONE;
+        move_over(w);
         return;
     }
     EACH_LINK (other, m->link->conn) {
@@ -441,9 +443,7 @@ bool slim_move_hand_over(slim_worker *w)
         !tell(w, m->to, SLIM_X_LINK, (x_move){.id = m->id, .link = m->link, .number = m->number, .from = w->index}))
         return false;
     atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);
-    token_return(w);
-    m->link = NULL;
-    m->state = SLIM_MOVE_NONE;
+    move_over(w);
     return true;
 }
 
@@ -516,11 +516,8 @@ static void move_begin(slim_link *l, uint16_t to)
                      .number = m->number + 1,
                      .began_ns = w->io.now_ns,
                      .has_token = true};
-    if (!tell(w, to, SLIM_X_COMING, (x_move){.id = m->id, .number = m->number, .from = w->index})) {
-        token_return(w);
-        m->link = NULL;
-        m->state = SLIM_MOVE_NONE;
-    }
+    if (!tell(w, to, SLIM_X_COMING, (x_move){.id = m->id, .number = m->number, .from = w->index}))
+        move_over(w);
 }
 
 void slim_move_consider(slim_link *l)

@@ -169,7 +169,7 @@ class World:
         self.back_io = rng.choice(["io_uring", "epoll"])
         self.placement = rng.choice(["follow", "restless"])
         self.memory = rng.choice(["256", "4096"])
-        self.restarted, self.started_mib, self.victim_rounds = 0.0, 0.0, 0
+        self.restarted, self.victim_rounds, self.read_up_to = 0.0, 0, 0
         self.hub = Node(folder, "hub", {"servers": [server(f"127.0.0.1:{free_port()}")]}, None,
                         ("--io", self.back_io, "--placement", self.placement, "--memory", self.memory), node_id="chaos-hub")
         self.hub.start()
@@ -292,7 +292,7 @@ class World:
     def read_log(self):
         """Lines that must not be there, of everything since the last look."""
         text = plain(self.hub.process.log.read_text(errors="replace"))
-        new = text[getattr(self, "read_up_to", 0):]
+        new = text[self.read_up_to:]
         self.read_up_to = len(text)
         bad = [line for line in new.splitlines() if re.search("Sanitizer|runtime error|[Aa]ssert", line) or
                (" ERROR " in line and not EXPECTED.search(line))]

@@ -46,6 +46,13 @@ static void second_close(net *n, slim_io *io)
     n->s.purse.unsettled_bytes += io->purse.unsettled_bytes;
 }
 
+/* Both ends go, and the third io with them. */
+static void part_three(net *n, slim_io *third)
+{
+    WAIT(turn_three(n, third), n->client.closed && n->server.closed);
+    second_close(n, third);
+}
+
 CONN_TEST(moves_again_and_again_under_traffic)
 {
     uint64_t seed = test_seed();
@@ -73,8 +80,7 @@ CONN_TEST(moves_again_and_again_under_traffic)
     WAIT(turn_three(n, &third), k->messages == said);
     cr_assert_eq(n->server.calls[0].messages, said);
     slim_conn_close(n->client.conn);
-    WAIT(turn_three(n, &third), n->client.closed && n->server.closed);
-    second_close(n, &third);
+    part_three(n, &third);
 }
 
 CONN_TEST(what_a_paused_stream_kept_moves_along)
@@ -97,8 +103,7 @@ CONN_TEST(what_a_paused_stream_kept_moves_along)
     slim_stream_resume(served->s);
     WAIT(turn_three(n, &third), k->messages == 20);
     slim_conn_close(n->client.conn);
-    WAIT(turn_three(n, &third), n->client.closed && n->server.closed);
-    second_close(n, &third);
+    part_three(n, &third);
 }
 
 CONN_TEST(a_receiver_that_does_not_read_delays_the_move)
@@ -119,8 +124,7 @@ CONN_TEST(a_receiver_that_does_not_read_delays_the_move)
     cr_assert(slim_conn_join(n->server.conn, &third));
     WAIT(turn_three(n, &third), n->client.calls[0].messages == 8);
     slim_conn_close(n->server.conn);
-    WAIT(turn_three(n, &third), n->client.closed && n->server.closed);
-    second_close(n, &third);
+    part_three(n, &third);
 }
 
 CONN_TEST(one_that_ends_on_the_way_out_does_not_leave)
@@ -133,9 +137,8 @@ CONN_TEST(one_that_ends_on_the_way_out_does_not_leave)
     slim_conn_abort(n->client.conn, SLIM_OK, "");
     turn(&n->c);
     FOR_MS(turn(&n->c), 5);
-    WAIT(turn_three(n, &third), n->server.closed && n->client.closed);
+    part_three(n, &third);
     cr_assert_eq(n_left, 0);
-    second_close(n, &third);
 }
 
 CONN_TEST(one_that_is_closed_on_the_way_out_still_says_all)
@@ -149,9 +152,8 @@ CONN_TEST(one_that_is_closed_on_the_way_out_still_says_all)
     turn(&n->s);
     slim_conn_close(n->server.conn);
     WAIT(turn_three(n, &third), n->client.calls[0].messages == 1);
-    WAIT(turn_three(n, &third), n->server.closed && n->client.closed);
+    part_three(n, &third);
     cr_assert_eq(n_left, 0);
-    second_close(n, &third);
 }
 
 CONN_TEST(one_that_nobody_goes_on_with_is_freed)
@@ -163,7 +165,7 @@ CONN_TEST(one_that_nobody_goes_on_with_is_freed)
     say(&n->client.calls[0], 0, 1000);
     slim_conn_leave(n->server.conn);
     WAIT(turn_three(n, &third), n_left == 1);
-    slim_conn_discard(n->server.conn, &n->mem.mem);
+    slim_conn_discard(n->server.conn);
     cr_assert(n->server.calls[0].gone);
     WAIT(turn_three(n, &third), n->client.closed);
     second_close(n, &third);

@@ -14,7 +14,6 @@
 struct sim_end {
     sim_end *peer;
     int fd;
-    slim_sock *sock;
     uint8_t *rx;
     size_t rx_at, rx_n;
     bool shut;   /* says nothing more */
@@ -52,15 +51,6 @@ static sim_end *end_new(int fd)
     if (fd >= 0)
         by_fd[fd] = e;
     return e;
-}
-
-void sim_end_attach(sim_end *e, slim_sock *s)
-{
-    e->sock = s;
-}
-slim_sock *sim_end_sock(const sim_end *e)
-{
-    return e->sock;
 }
 
 size_t sim_end_readable(const sim_end *e, int *end)
@@ -124,15 +114,13 @@ ssize_t sim_end_write(sim_end *e, const struct iovec *iov, size_t n, size_t max)
         if (k < iov[i].iov_len)
             break;
     }
-    if (taken > 0 && sim_happens(sim_faults_now.late_bytes))
-        sim_end_delay(to, sim_now_ns() + sim_below(50000000));
-    return (ssize_t)taken;
-}
+    if (taken > 0 && sim_happens(sim_faults_now.late_bytes)) {
+        uint64_t until_ns = sim_now_ns() + sim_below(50000000);
 
-void sim_end_delay(sim_end *e, uint64_t until_ns)
-{
-    if (until_ns > e->late_until_ns)
-        e->late_until_ns = until_ns;
+        if (until_ns > to->late_until_ns)
+            to->late_until_ns = until_ns;
+    }
+    return (ssize_t)taken;
 }
 
 uint64_t sim_network_due_ns(void)
@@ -157,7 +145,6 @@ static void end_close(sim_end *e)
     if (e->rx_n > e->rx_at)
         e->peer->reset = true;
     e->closed = e->shut = true;
-    e->sock = NULL;
     free(e->rx);
     e->rx = NULL;
     e->rx_at = e->rx_n = 0;

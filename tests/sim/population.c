@@ -57,8 +57,7 @@ static void on_ack(bench_link *l, uint64_t id, bool success)
 {
     client *c = (client *)l;
 
-    SIM_REQUIRE(success || !good(c), "client %u: subscription %llu was refused", c->index,
-                (unsigned long long)id);
+    SIM_REQUIRE(success || !good(c), "client %u: subscription %llu was refused", c->index, (unsigned long long)id);
     if (id == 1)
         c->subscribed = success;
 }

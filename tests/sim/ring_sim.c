@@ -221,15 +221,13 @@ static size_t sim_reap(slim_ring *r, slim_ring_event *ev, size_t max)
 static slim_err sim_attach(slim_sock *s)
 {
     sim_ring *q = (sim_ring *)s->ring;
-    sim_end *e = sim_end_of(s->fd);
 
     SIM_REQUIRE(q->n < SOCKS_MAX, "too many sockets");
-    if (e == NULL) {
+    if (sim_end_of(s->fd) == NULL) {
         /* A connect that was refused: it has no connection, and its socket is closed at once. */
         errno = ECONNREFUSED;
         return SLIM_E_SYS;
     }
-    sim_end_attach(e, s);
     q->sock[q->n++] = s;
     return SLIM_OK;
 }
@@ -241,8 +239,6 @@ static void sim_detach(slim_sock *s)
     for (unsigned i = 0; i < q->n; i++)
         if (q->sock[i] == s)
             q->sock[i] = q->sock[--q->n];
-    if (sim_end_of(s->fd) != NULL)
-        sim_end_attach(sim_end_of(s->fd), NULL);
 }
 
 static slim_err sim_accept_open(slim_acceptor *a)

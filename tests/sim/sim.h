@@ -64,8 +64,6 @@ uint64_t sim_now_ns(void);
 /* --- the network (network.c) */
 typedef struct sim_end sim_end;
 sim_end *sim_end_of(int fd);
-void sim_end_attach(sim_end *e, slim_sock *s);
-slim_sock *sim_end_sock(const sim_end *e);
 /* Bytes that can be taken now; whether the end of the stream (0) or an error (-errno) follows at once, else 1. */
 size_t sim_end_readable(const sim_end *e, int *end);
 size_t sim_end_read(sim_end *e, uint8_t *p, size_t max);
@@ -74,8 +72,6 @@ ssize_t sim_end_write(sim_end *e, const struct iovec *iov, size_t n, size_t max)
 bool sim_end_writable(const sim_end *e);
 /* The connection breaks. */
 void sim_end_reset(sim_end *e);
-/* The peer's bytes come later only. */
-void sim_end_delay(sim_end *e, uint64_t until_ns);
 /* When something that is late comes; UINT64_MAX: nothing. */
 uint64_t sim_network_due_ns(void);
 /* A descriptor that is connected to whoever accepts next; that of the last connect. */
