@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -33,14 +34,15 @@ void slim_thread_meter_read(slim_thread_meter *m)
 {
     char text[96];
     ssize_t n = m->fd >= 0 ? pread(m->fd, text, sizeof(text) - 1, 0) : -1;
-    char *end;
+    const char *second;
 
     m->ran_ns = clock_read(CLOCK_THREAD_CPUTIME_ID);
     if (n <= 0)
         return;
     text[n] = '\0';
-    strtoull(text, &end, 10); /* the same, but only up to the last tick */
-    m->waited_ns = strtoull(end, NULL, 10);
+    /* The first number is ran_ns again, but only up to the last tick. */
+    if ((second = strchr(text, ' ')) != NULL)
+        m->waited_ns = strtoull(second, NULL, 10);
 }
 
 void slim_thread_meter_close(slim_thread_meter *m)
