@@ -6,7 +6,7 @@
 #define CHUNK_BITS 10
 #define CHUNK_SLOTS (1u << CHUNK_BITS)
 /* The routing table packs a slot into 31 bits. */
-#define SLOTS_MAX (1u << 31)
+#define SLOTS_MAX (1u << 29) /* the routing table packs a slot's number with other bits */
 #define NO_SLOT UINT32_MAX
 
 typedef struct chunk {

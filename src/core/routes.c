@@ -114,12 +114,26 @@ void slim_rseg_unlock(slim_rseg *s)
     pthread_mutex_unlock(&s->lock);
 }
 
+void slim_rwide_free(slim_rseg *s, slim_rwide *w, size_t n)
+{
+    for (int k = 0; k < SLIM_LINK_KINDS; k++)
+        slim_rlist_drop(s, &w->list[k]);
+    slim_rseg_free(s, w, n);
+}
+
+static void word_free(slim_rseg *s, const slim_rword *word, size_t n)
+{
+    uint64_t w = slim_rword_get(word);
+
+    if (!slim_rword_single(w))
+        slim_rwide_free(s, slim_rwide_of(w), n);
+}
+
 static void entry_free(slim_rseg *s, void *obj)
 {
     slim_rentry *e = obj;
 
-    for (int k = 0; k < SLIM_LINK_KINDS; k++)
-        slim_rlist_drop(s, &e->list[k]);
+    word_free(s, &e->word, sizeof(slim_rwide));
     slim_rseg_free(s, e, slim_rentry_size(e));
 }
 
@@ -127,21 +141,20 @@ static void slot_free(slim_rseg *s, void *obj)
 {
     slim_rslot *slot = obj;
 
-    for (int k = 0; k < SLIM_LINK_KINDS; k++)
-        slim_rlist_drop(s, &slot->list[k]);
+    word_free(s, &slot->word, sizeof(slim_rcrowd));
     slim_rseg_free(s, slot, sizeof(*slot));
 }
 
 static void mark_free(slim_rseg *s, void *obj)
 {
     static const size_t size[] = {
-        [SLIM_RMARK_MEMBER] = sizeof(slim_rmember),
-        [SLIM_RMARK_AGGREGATE] = sizeof(slim_raggregate),
-        [SLIM_RMARK_RECORD] = sizeof(slim_rrecord),
-        [SLIM_RMARK_OWNER] = sizeof(slim_rowner),
+        [SLIM_RNODE_MEMBER] = sizeof(slim_rmember),
+        [SLIM_RNODE_AGGREGATE] = sizeof(slim_raggregate),
+        [SLIM_RNODE_RECORD] = sizeof(slim_rrecord),
+        [SLIM_RNODE_OWNER] = sizeof(slim_rowner),
     };
 
-    slim_rseg_free(s, obj, size[*(uint8_t *)obj]);
+    slim_rseg_free(s, obj, size[((const slim_rnode *)obj)->type]);
 }
 
 void slim_routes_free(slim_routes *r)
@@ -218,8 +231,13 @@ void slim_routes_leave(slim_routes_reader *rd)
 
 void slim_rentry_unref(slim_rseg *s, slim_rentry *e)
 {
-    if (--e->w.refs == 0)
-        slim_rseg_retire(s, e, slim_rentry_size(e));
+    uint64_t w = slim_rword_get(&e->word);
+
+    if (--e->w.refs != 0)
+        return;
+    if (!slim_rword_single(w))
+        slim_rseg_retire(s, slim_rwide_of(w), sizeof(slim_rwide));
+    slim_rseg_retire(s, e, slim_rentry_size(e));
 }
 
 void slim_rslot_name(const slim_rslot *s, bool has_id, slim_name *out)
@@ -227,7 +245,7 @@ void slim_rslot_name(const slim_rslot *s, bool has_id, slim_name *out)
     const slim_rentry *e = s->entry;
     const uint8_t *p = e->str;
 
-    *out = (slim_name){.present = true, .has_name = true, .has_id = has_id, .has_str = e->has_str, .key = s->key, .id = s->id};
+    *out = (slim_name){.present = true, .has_name = true, .has_id = has_id, .has_str = e->has_str, .key = e->key, .id = s->id};
     for (int i = 0; i < 3; i++) {
         out->str[i] = slim_bytes_of(p, e->str_n[i]);
         p += e->str_n[i];

@@ -1,9 +1,9 @@
 /* Inside of the routing table, shared by its files only.
  *
  * A segment owns everything of the keys that hash to it: `names` finds the entry of a key (aggregate member lists: "any id"),
- * `slots` the slot of a (key, id) (its own member lists), `marks` what only writers need: membership of a link in an entry, in a
- * slot, and the records. Slots are found by the hash of key and id together, so that a million ids under one key are an ordinary
- * table and a publish to an id reads no entry.
+ * `slots` the slot of a (key, id) (its own member lists), `marks` what only writers need of those that have more than one link or
+ * record: membership of a link in an entry, in a slot, and the records; and the owners. Slots are found by the hash of key and id
+ * together, so that a million ids under one key are an ordinary table and a publish to an id reads no entry.
  *
  * Publication: an object is complete before the release store that makes it reachable; what readers could have seen is retired, not
  * freed. Readers never write, except for the rotation cursors. */
@@ -31,7 +31,7 @@
 typedef struct slim_rseg slim_rseg;
 
 /* --- table: extendible hashing over leaves of open addressing (routes_table.c) --------------------------------------------------
- * Bits of a hash: the lowest 6 choose the segment, the next ones the cell in a leaf, the top ones the leaf in the directory. So the
+ * Bits of a hash: the lowest 6 choose the segment, the next 32 the cell in a leaf, the top ones the leaf in the directory. So the
  * leaves in the order of the directory hold ascending ranges of hashes, and growth never moves more than one leaf. */
 
 /* A cell refers to its object, and the key is compared in the immutable object: so a removed cell may be used for another one. */
@@ -47,6 +47,7 @@ typedef struct slim_rcell {
 #define SLIM_RLEAF_MAX_DEPTH 24
 #define SLIM_RLEAF_TOP_BITS (SLIM_RLEAF_MIN_BITS + 15)
 
+/* The head takes the place of two cells, so that a leaf fills a whole size class of the allocator. */
 typedef struct slim_rleaf {
     ck_epoch_entry_t limbo;
     uint32_t used; /* cells that are not NULL */
@@ -77,21 +78,31 @@ static inline slim_rleaf *slim_rleaf_of(uintptr_t w)
     return (slim_rleaf *)(w & ~(uintptr_t)15);
 }
 
+static inline uint32_t slim_rleaf_cells(uint32_t bits)
+{
+    return (1u << bits) - (uint32_t)(sizeof(slim_rleaf) / sizeof(slim_rcell));
+}
+/* Where the probe for a hash begins, in a leaf of n cells. */
+static inline uint32_t slim_rleaf_first(uint64_t hash, uint32_t n)
+{
+    return (uint32_t)((uint64_t)(uint32_t)(hash >> SLIM_RSEG_BITS) * n >> 32);
+}
+
 /* Lock-free inside an epoch section, or under the segment's lock. */
 static inline void *slim_rtable_find(const slim_rtable *t, uint64_t hash, slim_rtable_eq *eq, const void *want)
 {
     slim_rdir *d = atomic_load_explicit(&t->dir, memory_order_acquire);
     const slim_rleaf *leaf;
     uintptr_t w;
-    size_t mask;
+    uint32_t n;
 
     if (d == NULL)
         return NULL;
     w = atomic_load_explicit(&d->leaf[slim_rdir_index(d->depth, hash)], memory_order_acquire);
     leaf = slim_rleaf_of(w);
-    mask = ((size_t)1 << ((w & 15) + SLIM_RLEAF_MIN_BITS)) - 1;
-    for (size_t i = (size_t)(hash >> SLIM_RSEG_BITS);; i++) {
-        const slim_rcell *c = &leaf->cell[i & mask];
+    n = slim_rleaf_cells((uint32_t)(w & 15) + SLIM_RLEAF_MIN_BITS);
+    for (uint32_t i = slim_rleaf_first(hash, n);; i = i + 1 < n ? i + 1 : 0) {
+        const slim_rcell *c = &leaf->cell[i];
         void *obj = atomic_load_explicit(&c->obj, memory_order_acquire);
 
         if (obj == NULL)
@@ -158,12 +169,51 @@ bool slim_rlist_has_other(const slim_rword *word, uint64_t except);
 /* Frees the list of a node that nobody else uses any more. */
 void slim_rlist_drop(slim_rseg *s, slim_rword *word);
 
-/* --- objects
- * ----------------------------------------------------------------------------------------------------------------------- limbo
- * overlays what only writers read; it is used from the moment on when nobody can find the object any more. */
-typedef struct slim_rmember slim_rmember;
-typedef struct slim_rslot slim_rslot;
+/* --- objects --------------------------------------------------------------------------------------------------------------------
+ * Most names are known from one link with one record, and most ids too: such an entry or slot is "sole", its word is odd and holds
+ * the link and its kind, and what writers need lies in the object itself. The first further link or record makes it wide, for the
+ * rest of its life. */
+typedef enum slim_rnode_type {
+    SLIM_RNODE_SLOT = 1,
+    SLIM_RNODE_MEMBER,
+    SLIM_RNODE_AGGREGATE,
+    SLIM_RNODE_RECORD,
+    SLIM_RNODE_OWNER
+} slim_rnode_type;
 
+/* Begins everything that belongs to a link. limbo overlays what only writers read; it is used from the moment on when nobody can
+ * find the object any more. */
+typedef struct slim_rnode {
+    union {
+        ck_epoch_entry_t limbo;
+        struct {
+            struct slim_rnode *next, **pprev;
+        } in; /* the chain of an owner or of a member's records */
+    };
+    uint8_t type, kind;
+    bool explicit_id; /* of the record that lies in the object: its name carried the id */
+    uint32_t place;   /* in the list of a wide object */
+} slim_rnode;
+
+/* What readers need of a wide object. */
+typedef struct slim_rwide {
+    ck_epoch_entry_t limbo;
+    slim_rword list[SLIM_LINK_KINDS];
+    _Atomic uint32_t cursor[SLIM_LINK_KINDS]; /* of a slot; an entry has one for all kinds */
+} slim_rwide;
+
+typedef struct slim_rmember slim_rmember;
+
+/* Of a slot. */
+typedef struct slim_rcrowd {
+    slim_rwide wide;
+    slim_rmember *members; /* oldest first */
+    uint64_t known_id;     /* the subscription id of the first record, of the first with an explicit id once there was one */
+    uint32_t n_explicit;   /* records whose name carried the id */
+    bool known_explicit;
+} slim_rcrowd;
+
+/* A key: who has it under any id. */
 typedef struct slim_rentry {
     union {
         ck_epoch_entry_t limbo;
@@ -173,73 +223,86 @@ typedef struct slim_rentry {
         } w;
     };
     slim_key key;
+    slim_rword word;
     _Atomic uint32_t cursor;
-    bool has_str;
-    slim_rword list[SLIM_LINK_KINDS];
     uint32_t str_n[3];
+    bool has_str;
     uint8_t str[];
 } slim_rentry;
 
-struct slim_rslot {
-    union {
-        ck_epoch_entry_t limbo;
-        struct {
-            slim_rmember *members; /* oldest first */
-            slim_rslot *next_gone;
-        } w;
-    };
-    slim_key key;
+/* A key and an id. kind and place of the node are not used. */
+typedef struct slim_rslot {
+    slim_rnode node;
+    slim_rword word;
     slim_id id;
-    slim_rword list[SLIM_LINK_KINDS];
-    _Atomic uint32_t cursor[SLIM_LINK_KINDS];
     slim_rentry *entry;
-    uint64_t known_id;   /* the subscription id of the first record, of the first with an explicit id once there was one */
-    uint64_t n_explicit; /* records whose name carried the id */
-    bool known_explicit;
-};
+    uint64_t subscription_id; /* of the only record, while sole */
+} slim_rslot;
 
-typedef enum slim_rmark_type { SLIM_RMARK_MEMBER = 1, SLIM_RMARK_AGGREGATE, SLIM_RMARK_RECORD, SLIM_RMARK_OWNER } slim_rmark_type;
-
-/* A link in an entry's aggregate list. kind is that of the link's first record there and rules for the whole entry. */
+/* A link in a wide entry. kind is that of the link's first record there and rules for the whole entry. */
 typedef struct slim_raggregate {
-    uint8_t type, kind;
+    slim_rnode node;
     uint32_t count; /* slots of the entry that the link is in */
-    uint32_t place;
     uint64_t link;
     slim_rentry *entry;
 } slim_raggregate;
 
 /* A further record of a member; the usual only one lies in the member itself. */
 typedef struct slim_rrecord {
-    uint8_t type;
-    bool explicit_id;
+    slim_rnode node;
     uint64_t subscription_id;
     slim_rmember *member;
-    struct slim_rrecord *next, **pprev;
 } slim_rrecord;
 
-/* What a link has in this segment. */
+/* What a link has in this segment: the chain of its members and sole slots begins in the node. */
 typedef struct slim_rowner {
-    uint8_t type;
+    slim_rnode node;
     uint64_t link;
-    slim_rmember *members;
 } slim_rowner;
 
-/* A link in a slot. */
+/* A link in a wide slot. */
 struct slim_rmember {
-    uint8_t type, kind;
-    bool has_first, first_explicit;
-    uint32_t place;
+    slim_rnode node;
     uint64_t link;
-    uint64_t count; /* records */
+    uint32_t count; /* records */
+    bool has_first;
     uint64_t first_id;
     slim_rslot *slot;
-    slim_raggregate *aggregate;
-    slim_rowner *owner;
-    slim_rrecord *more;
-    slim_rmember *owner_next, **owner_pprev;
+    slim_rnode *more;                    /* slim_rrecord */
     slim_rmember *slot_next, *slot_prev; /* slot_prev of the first is the last */
 };
+
+/* A sole word: the packed link, with the kind in the two highest bits of its slot number, which no table of links reaches. */
+#define SLIM_RSOLE_SHIFT 30
+static inline uint64_t slim_rsole(uint64_t link, slim_link_kind kind)
+{
+    return link | (uint64_t)kind << SLIM_RSOLE_SHIFT;
+}
+static inline uint64_t slim_rsole_link(uint64_t w)
+{
+    return w & ~((uint64_t)(SLIM_LINK_KINDS - 1) << SLIM_RSOLE_SHIFT);
+}
+static inline slim_link_kind slim_rsole_kind(uint64_t w)
+{
+    return (slim_link_kind)(w >> SLIM_RSOLE_SHIFT & (SLIM_LINK_KINDS - 1));
+}
+static inline slim_rwide *slim_rwide_of(uint64_t w)
+{
+    return (slim_rwide *)(uintptr_t)w;
+}
+/* For writers, who see a word only as they left it. */
+static inline uint64_t slim_rword_get(const slim_rword *word)
+{
+    return atomic_load_explicit(word, memory_order_relaxed);
+}
+static inline slim_rcrowd *slim_rslot_crowd(const slim_rslot *s)
+{
+    return (slim_rcrowd *)(uintptr_t)slim_rword_get(&s->word);
+}
+static inline bool slim_rslot_sole(const slim_rslot *s)
+{
+    return slim_rword_single(slim_rword_get(&s->word));
+}
 
 struct slim_rseg {
     _Alignas(64) slim_rtable names;    /* slim_rentry */
@@ -317,7 +380,7 @@ static inline bool slim_rslot_eq(const void *obj, const void *want)
     const slim_rslot *s = obj;
     const slim_rslot_want *w = want;
 
-    return slim_id_eq(s->id, w->id) && slim_key_eq(&s->key, w->key);
+    return slim_id_eq(s->id, w->id) && slim_key_eq(&s->entry->key, w->key);
 }
 
 /* --- segment (routes.c)
@@ -335,9 +398,11 @@ void slim_rcount(_Atomic uint64_t *c, int64_t d);
 void slim_rentry_unref(slim_rseg *s, slim_rentry *e);
 static inline size_t slim_rentry_size(const slim_rentry *e)
 {
-    return sizeof(*e) + e->str_n[0] + e->str_n[1] + e->str_n[2];
+    return offsetof(slim_rentry, str) + e->str_n[0] + e->str_n[1] + e->str_n[2];
 }
 /* The name of a slot; borrows from its entry. */
 void slim_rslot_name(const slim_rslot *s, bool has_id, slim_name *out);
+/* Frees a wide object with its lists; nobody else uses it any more. */
+void slim_rwide_free(slim_rseg *s, slim_rwide *w, size_t n);
 
 #endif

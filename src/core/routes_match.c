@@ -104,6 +104,21 @@ static uint64_t pick_scan(const seek *q, const slim_rlist *l)
     return pick_any(q, l);
 }
 
+static slim_err match_sole(const seek *q, uint64_t w, uint32_t kinds, slim_targets *out)
+{
+    uint64_t link = slim_rsole_link(w);
+    slim_link_kind kind = slim_rsole_kind(w);
+
+    if ((kinds & SLIM_KIND_BIT(kind)) == 0 || !fits(q, link))
+        return SLIM_E_NOT_FOUND;
+    if (targets_room(out, 1) != SLIM_OK)
+        return SLIM_E_NOMEM;
+    out->v[0] = slim_runpack(link);
+    out->kind[0] = (uint8_t)kind;
+    out->n = 1;
+    return SLIM_OK;
+}
+
 static slim_err match_one(seek *q, slim_rword *list, _Atomic uint32_t *cursor, bool any_id, uint32_t kinds, slim_targets *out)
 {
     for (unsigned k = 0; k < SLIM_LINK_KINDS; k++) {
@@ -170,7 +185,8 @@ slim_err slim_routes_match(slim_routes_reader *rd, const slim_key *key, slim_id 
     slim_rseg *s = slim_rseg_of(r, hash);
     bool any_id = slim_id_is_null(id);
     _Atomic uint32_t *cursor;
-    slim_rword *list;
+    slim_rwide *wide;
+    uint64_t w;
 
     out->n = 0;
     if (any_id) {
@@ -178,15 +194,21 @@ slim_err slim_routes_match(slim_routes_reader *rd, const slim_key *key, slim_id 
 
         if (e == NULL)
             return SLIM_E_NOT_FOUND;
-        list = e->list;
+        w = atomic_load_explicit(&e->word, memory_order_acquire);
         cursor = &e->cursor;
+        if (slim_rword_single(w) && fanout == 1 && (kinds & SLIM_KIND_BIT(slim_rsole_kind(w))) != 0)
+            cursor_next(cursor);
     } else {
         slim_rslot *slot = slim_rtable_find(&s->slots, slim_rhash_slot(r, hash, id), slim_rslot_eq, &(slim_rslot_want){key, id});
 
         if (slot == NULL)
             return SLIM_E_NOT_FOUND;
-        list = slot->list;
-        cursor = slot->cursor;
+        w = atomic_load_explicit(&slot->word, memory_order_acquire);
+        cursor = NULL;
     }
-    return fanout == 1 ? match_one(&q, list, cursor, any_id, kinds, out) : match_all(&q, list, kinds, out);
+    if (slim_rword_single(w))
+        return match_sole(&q, w, kinds, out);
+    wide = slim_rwide_of(w);
+    return fanout == 1 ? match_one(&q, wide->list, cursor != NULL ? cursor : wide->cursor, any_id, kinds, out)
+                       : match_all(&q, wide->list, kinds, out);
 }

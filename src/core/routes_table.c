@@ -2,7 +2,7 @@
 
 static size_t leaf_size(uint32_t bits)
 {
-    return sizeof(slim_rleaf) + ((size_t)1 << bits) * sizeof(slim_rcell);
+    return sizeof(slim_rcell) << bits;
 }
 static size_t dir_size(uint32_t depth)
 {
@@ -19,11 +19,12 @@ static slim_rleaf *leaf_new(slim_rseg *s, uint32_t depth, uint32_t bits)
 
     if (l == NULL)
         return NULL;
+    static_assert(sizeof(slim_rleaf) == 2 * sizeof(slim_rcell), "the head fills whole cells");
     assert(((uintptr_t)l & 15) == 0);
     l->used = l->live = 0;
     l->depth = depth;
     l->bits = bits;
-    for (size_t i = 0; i < (size_t)1 << bits; i++) {
+    for (uint32_t i = 0; i < slim_rleaf_cells(bits); i++) {
         atomic_init(&l->cell[i].hash, 0);
         atomic_init(&l->cell[i].obj, NULL);
     }
@@ -42,17 +43,17 @@ static uint32_t bits_for(uint32_t n)
 
 static void leaf_put(slim_rleaf *l, uint64_t hash, void *obj)
 {
-    size_t mask = ((size_t)1 << l->bits) - 1;
+    uint32_t n = slim_rleaf_cells(l->bits);
 
-    for (size_t i = (size_t)(hash >> SLIM_RSEG_BITS);; i++) {
-        slim_rcell *c = &l->cell[i & mask];
+    for (uint32_t i = slim_rleaf_first(hash, n);; i = i + 1 < n ? i + 1 : 0) {
+        slim_rcell *c = &l->cell[i];
         void *was = atomic_load_explicit(&c->obj, memory_order_relaxed);
 
         if (was != NULL && was != SLIM_RCELL_GONE)
             continue;
         l->used += was == NULL;
         l->live++;
-        assert(l->used <= mask);
+        assert(l->used < n);
         atomic_store_explicit(&c->hash, hash, memory_order_relaxed);
         atomic_store_explicit(&c->obj, obj, memory_order_release);
         return;
@@ -61,7 +62,7 @@ static void leaf_put(slim_rleaf *l, uint64_t hash, void *obj)
 
 static void leaf_copy(const slim_rleaf *from, slim_rleaf *zero, slim_rleaf *one)
 {
-    for (size_t i = 0; i < (size_t)1 << from->bits; i++) {
+    for (uint32_t i = 0; i < slim_rleaf_cells(from->bits); i++) {
         void *obj = atomic_load_explicit(&from->cell[i].obj, memory_order_relaxed);
         uint64_t hash = atomic_load_explicit(&from->cell[i].hash, memory_order_relaxed);
 
@@ -160,7 +161,7 @@ slim_err slim_rtable_reserve(slim_rseg *s, slim_rtable *t, uint64_t hash, uint32
         slim_rleaf *l = slim_rleaf_of(atomic_load_explicit(&d->leaf[slim_rdir_index(d->depth, hash)], memory_order_relaxed));
         uint32_t bits = bits_for(l->live + room);
 
-        if (l->used + room <= (1u << l->bits) / 4 * 3)
+        if (l->used + room <= slim_rleaf_cells(l->bits) - slim_rleaf_cells(l->bits) / 4)
             return SLIM_OK;
         if (bits > SLIM_RLEAF_TOP_BITS)
             return SLIM_E_TOO_LARGE;
@@ -184,16 +185,16 @@ void slim_rtable_remove(slim_rseg *s, slim_rtable *t, uint64_t hash, const void 
 {
     slim_rdir *d = atomic_load_explicit(&t->dir, memory_order_relaxed);
     slim_rleaf *l = slim_rleaf_of(atomic_load_explicit(&d->leaf[slim_rdir_index(d->depth, hash)], memory_order_relaxed));
-    size_t mask = ((size_t)1 << l->bits) - 1, i = (size_t)(hash >> SLIM_RSEG_BITS);
+    uint32_t n = slim_rleaf_cells(l->bits), i = slim_rleaf_first(hash, n);
 
-    while (atomic_load_explicit(&l->cell[i & mask].obj, memory_order_relaxed) != obj)
-        i++;
-    atomic_store_explicit(&l->cell[i & mask].obj, SLIM_RCELL_GONE, memory_order_release);
+    while (atomic_load_explicit(&l->cell[i].obj, memory_order_relaxed) != obj)
+        i = i + 1 < n ? i + 1 : 0;
+    atomic_store_explicit(&l->cell[i].obj, SLIM_RCELL_GONE, memory_order_release);
     l->live--;
     /* In front of a cell that was never used, a removed one ends no probe too early when it becomes unused again. */
-    if (atomic_load_explicit(&l->cell[(i + 1) & mask].obj, memory_order_relaxed) == NULL) {
-        for (; atomic_load_explicit(&l->cell[i & mask].obj, memory_order_relaxed) == SLIM_RCELL_GONE; i--) {
-            atomic_store_explicit(&l->cell[i & mask].obj, NULL, memory_order_release);
+    if (atomic_load_explicit(&l->cell[i + 1 < n ? i + 1 : 0].obj, memory_order_relaxed) == NULL) {
+        for (; atomic_load_explicit(&l->cell[i].obj, memory_order_relaxed) == SLIM_RCELL_GONE; i = i > 0 ? i - 1 : n - 1) {
+            atomic_store_explicit(&l->cell[i].obj, NULL, memory_order_release);
             l->used--;
         }
     }
@@ -212,7 +213,7 @@ void slim_rtable_free(slim_rseg *s, slim_rtable *t, void (*fn)(slim_rseg *s, voi
         slim_rleaf *l = slim_rleaf_of(atomic_load_explicit(&d->leaf[i], memory_order_relaxed));
 
         n = (size_t)1 << (d->depth - l->depth);
-        for (size_t k = 0; fn != NULL && k < (size_t)1 << l->bits; k++) {
+        for (uint32_t k = 0; fn != NULL && k < slim_rleaf_cells(l->bits); k++) {
             void *obj = atomic_load_explicit(&l->cell[k].obj, memory_order_relaxed);
 
             if (obj != NULL && obj != SLIM_RCELL_GONE)

@@ -11,8 +11,10 @@ typedef struct pick {
 
 static uint64_t tie_of(const slim_routes *r, const slim_rslot *s)
 {
-    return slim_rmix(s->key.c[0] ^ r->secret[8], s->key.c[2] ^ r->secret[9]) ^
-           slim_rmix(s->id.lo ^ r->secret[2], s->id.hi ^ s->key.c[1] ^ r->secret[5]);
+    const slim_key *key = &s->entry->key;
+
+    return slim_rmix(key->c[0] ^ r->secret[8], key->c[2] ^ r->secret[9]) ^
+           slim_rmix(s->id.lo ^ r->secret[2], s->id.hi ^ key->c[1] ^ r->secret[5]);
 }
 
 static bool pick_after(const slim_routes *r, const pick *a, const pick *b)
@@ -46,7 +48,7 @@ static uint32_t seg_pick(const slim_rseg *s, const slim_routes_cursor *c, pick *
 
         step = (size_t)1 << (d->depth - l->depth);
         step -= i & (step - 1);
-        for (size_t k = 0; k < (size_t)1 << l->bits; k++) {
+        for (uint32_t k = 0; k < slim_rleaf_cells(l->bits); k++) {
             slim_rslot *slot = atomic_load_explicit(&l->cell[k].obj, memory_order_relaxed);
             uint64_t hash = atomic_load_explicit(&l->cell[k].hash, memory_order_relaxed);
 
@@ -69,19 +71,31 @@ typedef struct found {
 
 static void found_fill(slim_rseg *s, found *f, const pick *p, uint64_t except)
 {
-    const slim_rmember *m = p->slot->w.members;
+    const slim_rslot *slot = p->slot;
+    uint64_t w = slim_rword_get(&slot->word);
+    bool explicit_id = slot->node.explicit_id;
 
-    if (m->link == except && m->slot_next != NULL)
-        m = m->slot_next;
-    f->at = (slim_routes_cursor){s->index, p->hash, tie_of(s->routes, p->slot)};
-    f->entry = p->slot->entry;
+    f->at = (slim_routes_cursor){s->index, p->hash, tie_of(s->routes, slot)};
+    f->entry = slot->entry;
     f->entry->w.refs++;
-    slim_rslot_name(p->slot, p->slot->n_explicit != 0, &f->name);
-    f->subscription_id = m->has_first ? m->first_id : m->more->subscription_id;
+    f->subscription_id = slot->subscription_id;
     f->kinds = 0;
-    for (int k = 0; k < SLIM_LINK_KINDS; k++)
-        if (slim_rlist_has_other(&p->slot->list[k], except))
-            f->kinds |= SLIM_KIND_BIT(k);
+    if (slim_rword_single(w)) {
+        if (slim_rsole_link(w) != except)
+            f->kinds = SLIM_KIND_BIT(slim_rsole_kind(w));
+    } else {
+        const slim_rcrowd *crowd = slim_rslot_crowd(slot);
+        const slim_rmember *m = crowd->members;
+
+        if (m->link == except && m->slot_next != NULL)
+            m = m->slot_next;
+        f->subscription_id = m->has_first ? m->first_id : ((const slim_rrecord *)m->more)->subscription_id;
+        for (int k = 0; k < SLIM_LINK_KINDS; k++)
+            if (slim_rlist_has_other(&crowd->wide.list[k], except))
+                f->kinds |= SLIM_KIND_BIT(k);
+        explicit_id = crowd->n_explicit != 0;
+    }
+    slim_rslot_name(slot, explicit_id, &f->name);
 }
 
 slim_err slim_routes_walk_xt(slim_routes *r, slim_routes_cursor *c, uint32_t max, slim_link_id except, slim_routes_walk_fn fn,
