@@ -31,6 +31,7 @@ static uint64_t now_ns = 1000000000u, signals, chance_state, notes, steps;
 static _Thread_local actor *self;
 
 int __real_pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*main)(void *), void *arg);
+int __real_pthread_join(pthread_t t, void **out);
 int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*main)(void *), void *arg);
 int __wrap_pthread_join(pthread_t t, void **out);
 int __wrap_pthread_cond_wait(pthread_cond_t *c, pthread_mutex_t *m);
@@ -183,6 +184,9 @@ void sim_run(void *(*first)(void *), void *arg)
             ;
         now_ns += 100 + sim_below(20000);
     }
+    /* What a thread gives back when it ends belongs to the scenario too. */
+    for (unsigned i = 0; i < n_actors; i++)
+        __real_pthread_join(actors[i].thread, NULL);
 }
 
 void sim_pause(void)
