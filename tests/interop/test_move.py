@@ -88,7 +88,7 @@ def test_clients_that_are_killed_leave_nothing_behind(restless):
     deadline = time.monotonic() + 20
     while len(os.listdir(descriptors)) > before and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert len(os.listdir(descriptors)) == before
+    assert len(os.listdir(descriptors)) <= before, "what the probe of the start had may be gone"
     clean(bench(at, "stream", *SHORT))
 
 
