@@ -10,7 +10,7 @@
 typedef struct slim_budget {
     _Atomic int64_t used_bytes; /* +- SLIM_PURSE_STEP per worker */
     int64_t limit_bytes;
-    _Atomic int64_t promised_bytes; /* receive windows that peers may fill */
+    _Atomic int64_t promised_bytes; /* receive windows that peers may fill, and messages larger than them */
 } slim_budget;
 
 /* A window is a promise of memory. Makes it when the sum of all stays within max_bytes. */

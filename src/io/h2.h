@@ -22,6 +22,7 @@ typedef enum slim_stream_end {
     SLIM_END_OVERSIZE,   /* a message longer than the limit was announced */
     SLIM_END_COMPRESSED, /* compressed flag set */
     SLIM_END_TRUNCATED,  /* END_STREAM inside a message */
+    SLIM_END_NO_MEMORY,  /* no memory for what came, or the budget does not bear it; the stream is reset */
 } slim_stream_end;
 
 typedef struct slim_h2_events slim_h2_events;

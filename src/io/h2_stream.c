@@ -252,16 +252,24 @@ void h2_stream_remote_closed(slim_stream *s)
     end_event(s, slim_grpc_partial(&s->in) ? SLIM_END_TRUNCATED : SLIM_END_CLEAN);
 }
 
+/* What came has no place: the call ends, with the code that gRPC turns into RESOURCE_EXHAUSTED. */
+static void no_memory(slim_stream *s)
+{
+    slim_stream_reset(s, NGHTTP2_ENHANCE_YOUR_CALM);
+    end_event(s, SLIM_END_NO_MEMORY);
+}
+
 /* Takes messages out of *in until it is empty, the stream is paused, or it ended. */
 static void parse(slim_stream *s, slim_bytes *in, slim_buf *hold)
 {
     slim_h2 *h = s->h;
+    slim_grpc_room room = {h->cfg.max_message_bytes, h->cfg.stream_window_bytes, h->cfg.mem, h->cfg.purse};
 
     s->parsing = true;
     while (!s->ended && !s->finishing && !s->paused) {
         slim_bytes msg;
         slim_buf *msg_hold;
-        slim_err e = slim_grpc_next(&s->in, in, hold, h->cfg.max_message_bytes, h->cfg.mem, h->cfg.purse, &msg, &msg_hold);
+        slim_err e = slim_grpc_next(&s->in, in, hold, &room, &msg, &msg_hold);
 
         if (e == SLIM_OK) {
             h->cfg.events->message(s, msg, msg_hold);
@@ -272,8 +280,7 @@ static void parse(slim_stream *s, slim_bytes *in, slim_buf *hold)
         } else if (e == SLIM_E_PROTOCOL) {
             end_event(s, SLIM_END_COMPRESSED);
         } else if (e == SLIM_E_NOMEM) {
-            slim_stream_reset(s, NGHTTP2_ENHANCE_YOUR_CALM);
-            end_event(s, SLIM_END_RESET);
+            no_memory(s);
         }
         break;
     }
@@ -322,8 +329,7 @@ void h2_stream_data(slim_stream *s, slim_bytes data)
     if (s->kept_n == s->kept_at)
         parse(s, &in, h->feeding);
     if (in.n > 0 && (s->paused || s->kept_n > s->kept_at) && !keep(s, in)) {
-        slim_stream_reset(s, NGHTTP2_ENHANCE_YOUR_CALM);
-        end_event(s, SLIM_END_RESET);
+        no_memory(s);
     }
     /* The window of what is kept is withheld: that is the back-pressure. */
     h2_check(h, nghttp2_session_consume_stream(h->session, s->id, data.n - in.n));

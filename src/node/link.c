@@ -367,13 +367,17 @@ static void on_message(slim_stream *s, slim_bytes msg, slim_buf *hold)
 
 static void on_end(slim_stream *s, slim_stream_end why)
 {
-    static const char *const texts[] = {"", "", "message larger than 4194304 bytes announced", "compressed flag set",
-                                        "stream ended inside a message"};
+    static const char *const texts[] = {"",
+                                        "",
+                                        "message larger than 4194304 bytes announced",
+                                        "compressed flag set",
+                                        "stream ended inside a message",
+                                        "no memory for its message, the limit is reached"};
     slim_link *l = slim_stream_user(s);
 
     if (l == NULL)
         return;
-    if (why == SLIM_END_OVERSIZE || why == SLIM_END_COMPRESSED || why == SLIM_END_TRUNCATED)
+    if (why != SLIM_END_CLEAN && why != SLIM_END_RESET)
         slim_worker_blame(l->worker, SLIM_WARN, "link closed: %s peer=%s", texts[why], slim_conn_peer(l->conn));
     if (l->outbound != NULL) {
         int http;
@@ -384,7 +388,7 @@ static void on_end(slim_stream *s, slim_stream_end why)
         slim_conn_close(l->conn);
     }
     link_lost(l);
-    if (why != SLIM_END_RESET)
+    if (why != SLIM_END_RESET && why != SLIM_END_NO_MEMORY)
         slim_stream_finish(s, 0, NULL);
 }
 

@@ -19,6 +19,7 @@ typedef struct result {
 static slim_err deframe(slim_grpc *g, slim_bytes piece, slim_purse *purse, result *r, slim_mem *m)
 {
     slim_buf *hold = slim_block_new(&slim_mem_libc, piece.n), *msg_hold;
+    slim_grpc_room room = {MAX_BYTES, MAX_BYTES / 4, m, purse};
     slim_bytes in, msg;
     slim_err e;
 
@@ -27,7 +28,7 @@ static slim_err deframe(slim_grpc *g, slim_bytes piece, slim_purse *purse, resul
     if (piece.n > 0)
         memcpy(hold->mem, piece.p, piece.n);
     in = slim_bytes_of(hold->mem, piece.n);
-    while ((e = slim_grpc_next(g, &in, hold, MAX_BYTES, m, purse, &msg, &msg_hold)) == SLIM_OK) {
+    while ((e = slim_grpc_next(g, &in, hold, &room, &msg, &msg_hold)) == SLIM_OK) {
         if (msg.n > MAX_BYTES || msg_hold == NULL)
             abort();
         r->messages++;

@@ -141,7 +141,7 @@ static inline void peer_message(slim_stream *s, slim_bytes msg, slim_buf *hold)
 
 static inline void peer_end(slim_stream *s, slim_stream_end why)
 {
-    static const char *const names[] = {"clean", "reset", "oversize", "compressed", "truncated"};
+    static const char *const names[] = {"clean", "reset", "oversize", "compressed", "truncated", "no memory"};
     peer *p = slim_h2_user(slim_stream_h2(s));
 
     peer_log(p, "end %d %s\n", s->id, names[why]);

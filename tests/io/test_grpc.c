@@ -5,6 +5,7 @@
 #include "support/support.h"
 
 #define MAX 1000000u
+#define WINDOW 65536u
 
 typedef struct fixture {
     test_mem mem;
@@ -27,11 +28,14 @@ static void teardown(fixture *f)
     slim_grpc_reset(&f->g, &f->purse);
     cr_assert_eq(f->mem.live, 0);
     cr_assert_eq(f->purse.unsettled_bytes + f->budget.used_bytes, 0);
+    cr_assert_eq(f->budget.promised_bytes, 0);
 }
 
 static slim_err next(fixture *f, slim_bytes *in, slim_buf *hold, uint32_t max)
 {
-    return slim_grpc_next(&f->g, in, hold, max, &f->mem.mem, &f->purse, &f->msg, &f->hold);
+    slim_grpc_room room = {max, WINDOW, &f->mem.mem, &f->purse};
+
+    return slim_grpc_next(&f->g, in, hold, &room, &f->msg, &f->hold);
 }
 
 Test(grpc, prefix)
@@ -186,4 +190,45 @@ Test(grpc, random_splits)
         free(body);
         teardown(&f);
     }
+}
+
+/* What goes beyond the window is promised as a whole, once, and only within the limit. */
+Test(grpc, a_message_beyond_the_window_needs_a_promise)
+{
+    uint8_t *zeros = calloc(1, MAX);
+    slim_bytes in = slim_bytes_of("\0\0\4\0\0", 5), rest;
+    fixture f;
+
+    setup(&f);
+    f.budget.limit_bytes = 262144;
+    cr_assert_eq(next(&f, &in, NULL, MAX), SLIM_E_AGAIN);
+    in = slim_bytes_of(zeros, WINDOW);
+    cr_assert_eq(next(&f, &in, NULL, MAX), SLIM_E_AGAIN);
+    cr_assert_eq(f.budget.promised_bytes, 0, "the window bears it");
+
+    f.budget.promised_bytes = WINDOW + 1;
+    rest = slim_bytes_of(zeros, 262144 - WINDOW);
+    cr_assert_eq(next(&f, &rest, NULL, MAX), SLIM_E_NOMEM);
+    cr_assert_eq(f.budget.promised_bytes, WINDOW + 1);
+    f.budget.promised_bytes = WINDOW;
+    in = slim_bytes_of(rest.p, 1);
+    cr_assert_eq(next(&f, &in, NULL, MAX), SLIM_E_AGAIN);
+    cr_assert_eq(f.budget.promised_bytes, 262144);
+    in = slim_bytes_of(rest.p + 1, rest.n - 1);
+    cr_assert_eq(next(&f, &in, NULL, MAX), SLIM_OK);
+    cr_assert_eq(f.msg.n, 262144);
+    slim_grpc_settle(&f.g, &f.purse);
+    cr_assert_eq(f.budget.promised_bytes, WINDOW);
+
+    /* And one that never comes to its end gives it back. */
+    in = slim_bytes_of("\0\0\4\0\0", 5);
+    cr_assert_eq(next(&f, &in, NULL, MAX), SLIM_E_AGAIN);
+    in = slim_bytes_of(zeros, 100000);
+    cr_assert_eq(next(&f, &in, NULL, MAX), SLIM_E_AGAIN);
+    cr_assert_eq(f.budget.promised_bytes, 262144);
+    slim_grpc_reset(&f.g, &f.purse);
+    cr_assert_eq(f.budget.promised_bytes, WINDOW);
+    f.budget.promised_bytes = 0;
+    free(zeros);
+    teardown(&f);
 }

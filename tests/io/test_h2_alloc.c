@@ -167,12 +167,12 @@ Test(h2_alloc, a_stream_alone)
     cr_assert_eq(peer_feed(&p), SLIM_OK);
     cr_assert(p.mem.failed);
     p.mem.fail_at = -1;
-    cr_assert_str_eq(peer_text(&p), "end 1 reset\n");
+    cr_assert_str_eq(peer_text(&p), "end 1 no memory\n");
     put_data(&p.in, 3, 0, slim_bytes_of("\0\0\0\0\1a", 6));
     cr_assert_eq(peer_feed(&p), SLIM_OK);
     peer_pull(&p);
     cr_assert(peer_find(&p, F_RST, &f) && f.id == 1 && frame_u32(&f, 0) == NGHTTP2_ENHANCE_YOUR_CALM);
-    cr_assert_str_eq(peer_text(&p), "end 1 reset\nmessage 3 1 e40c292c\ngone 1\n");
+    cr_assert_str_eq(peer_text(&p), "end 1 no memory\nmessage 3 1 e40c292c\ngone 1\n");
     /* Kept bytes as well. */
     slim_stream_pause(p.stream[1]);
     p.mem.calls = 0;
@@ -180,7 +180,7 @@ Test(h2_alloc, a_stream_alone)
     put_data(&p.in, 3, 0, slim_bytes_of("\0\0\0\0\1a", 6));
     peer_feed(&p);
     p.mem.fail_at = -1;
-    cr_assert_str_eq(peer_text(&p), "end 1 reset\nmessage 3 1 e40c292c\ngone 1\nend 3 reset\n");
+    cr_assert_str_eq(peer_text(&p), "end 1 no memory\nmessage 3 1 e40c292c\ngone 1\nend 3 no memory\n");
     cr_assert_not(slim_h2_failed(p.h));
     peer_done(&p);
 }
