@@ -546,7 +546,7 @@ void ring_finish(slim_sock *s)
 {
     slim_ring *r = s->ring;
 
-    assert(s->inflight == 0 && !(s->flags & SOCK_DETACHED));
+    assert(s->inflight == 0 && !(s->flags & (SOCK_DETACHED | SOCK_STARVED)));
     r->ops->detach(s);
     if (!(s->flags & SOCK_RELEASE)) {
         close(s->fd);

@@ -147,7 +147,8 @@ static size_t recv_step(slim_ring *r, slim_sock *s, slim_ring_event *ev)
         return 0;
     if (ring_pool_spare(&r->pool) == 0 ||
         (sim_happens(sim_faults_now.no_buffers) && ring_pool_spare(&r->pool) < r->pool.total / 2)) {
-        ring_starve(s);
+        if (s->flags & SOCK_WANT_RECV)
+            ring_starve(s);
         return 0;
     }
     b = ring_pool_take(&r->pool);
