@@ -9,7 +9,7 @@ const char *slim_args_help(void)
     return "slimrouter, a SLIM hub node\n"
            "\n"
            "Usage: slimrouter [--config FILE | --listen HOST:PORT] [--io BACKEND] [--memory MIB]\n"
-           "                  [--per-address N] [--placement HOW]\n"
+           "                  [--per-address N] [--slow-reader SECONDS] [--placement HOW]\n"
            "       slimrouter --check-config FILE\n"
            "       slimrouter --version\n"
            "\n"
@@ -22,6 +22,9 @@ const char *slim_args_help(void)
            "      --memory MIB         what messages on their way may hold in all [default: half of the machine's memory]\n"
            "      --per-address N      connections that one remote address may hold; 0: no limit\n"
            "                           [default: half of the descriptors, loopback unlimited]\n"
+           "      --slow-reader SECONDS\n"
+           "                           disconnect a receiver that holds its senders up this long; 0: never, what it\n"
+           "                           is sent waits [default: 0]\n"
            "      --placement HOW      which thread serves a connection: follow (where those are whom it sends to),\n"
            "                           fixed or, for tests, restless [default: follow]\n"
            "      --check-config FILE  check a configuration and exit\n"
@@ -139,6 +142,11 @@ slim_err slim_args_parse(int argc, char **argv, const char *env_config, slim_arg
         } else if ((value = option_value(argc, argv, &i, NULL, "--per-address", &missing)) != NULL) {
             if (!missing && !number_parse(value, 1000000, &out->per_address)) {
                 snprintf(why, why_n, "--per-address: \"%s\" is no number of connections from 0 to 1000000", value);
+                return SLIM_E_ARG;
+            }
+        } else if ((value = option_value(argc, argv, &i, NULL, "--slow-reader", &missing)) != NULL) {
+            if (!missing && !number_parse(value, 86400, &out->slow_reader_s)) {
+                snprintf(why, why_n, "--slow-reader: \"%s\" is no number of seconds from 0 to 86400", value);
                 return SLIM_E_ARG;
             }
         } else if ((value = option_value(argc, argv, &i, NULL, "--placement", &missing)) != NULL) {

@@ -14,8 +14,9 @@ typedef struct slim_args {
     const char *listen; /* of the built-in default */
     slim_ring_backend backend;
     slim_placement placement;
-    int64_t per_address;  /* connections of one remote address; 0: no limit, -1: the default */
-    int64_t memory_bytes; /* 0: half of what the machine or the control group has */
+    int64_t slow_reader_s; /* 0: never */
+    int64_t per_address;   /* connections of one remote address; 0: no limit, -1: the default */
+    int64_t memory_bytes;  /* 0: half of what the machine or the control group has */
 } slim_args;
 
 /* E_ARG with why: usage error, exit code 2. env_config: the CONFIG variable or NULL. */

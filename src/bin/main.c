@@ -162,6 +162,7 @@ static slim_err start_services(const slim_cfg *cfg, const slim_args *args, const
                                     .per_address_max =
                                         (uint32_t)(args->per_address < 0 ? (int64_t)descriptors / 2 : args->per_address),
                                     .per_address_spares_local = args->per_address < 0,
+                                    .slow_reader_ns = (uint64_t)args->slow_reader_s * 1000000000u,
                                     .placement = args->placement,
                                     .memory_bytes = args->memory_bytes};
 

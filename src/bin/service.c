@@ -146,6 +146,7 @@ static slim_err hub_open(slim_service *s, const slim_cfg *cfg, const slim_cfg_se
         .memory_limit_bytes = options->memory_bytes,
         .per_address_max = options->per_address_max,
         .per_address_spares_local = options->per_address_spares_local,
+        .slow_reader_ns = options->slow_reader_ns,
         .mem = &slim_mem_libc,
     };
 

@@ -16,6 +16,7 @@ typedef struct slim_service_options {
     slim_ring_backend backend;
     uint32_t per_address_max; /* 0: no limit */
     bool per_address_spares_local;
+    uint64_t slow_reader_ns; /* 0: never */
     slim_placement placement;
     int64_t memory_bytes; /* of messages on their way */
 } slim_service_options;

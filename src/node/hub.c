@@ -182,6 +182,7 @@ slim_err slim_hub_new(const slim_hub_config *cfg, slim_hub **out, char *why, siz
     h->egress_high_bytes = cfg->egress_high_bytes != 0 ? cfg->egress_high_bytes : EGRESS_HIGH_BYTES;
     h->budget.limit_bytes = cfg->memory_limit_bytes;
     h->per_address_max = cfg->per_address_max;
+    h->slow_reader_ns = cfg->slow_reader_ns;
     h->per_address_spares_local = cfg->per_address_spares_local;
     h->ring_config = cfg->ring;
     h->placement = cfg->placement;

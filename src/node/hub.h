@@ -35,6 +35,7 @@ typedef struct slim_hub_config {
     uint32_t per_address_max;      /* accepted connections of one remote address; 0: no limit */
     bool per_address_spares_local; /* loopback is not limited */
     uint64_t egress_high_bytes;    /* a receiver's queue above this holds its senders back; 0: 4 MiB */
+    uint64_t slow_reader_ns;       /* a receiver that holds others back for so long is closed; 0: never */
     slim_mem *mem;
 } slim_hub_config;
 

@@ -9,6 +9,7 @@
 #define ACKS_HIGH_BYTES (256u * 1024)
 #define ACKS_LOW_BYTES (64u * 1024)
 #define CLEAN_UP_SLICE 512u
+#define HTTP2_ENHANCE_YOUR_CALM 0xbu
 
 static void link_timer(slim_timer *timer, uint64_t now_ns);
 
@@ -181,10 +182,25 @@ static void link_refuse(slim_link *l, const char *why)
         slim_conn_close(l->conn);
 }
 
+/* What is queued for it is lost, so that its senders are heard again. */
+static void link_evict(slim_link *l)
+{
+    slim_worker_blame(l->worker, SLIM_WARN, "link closed: for %llu s it has not read what is sent to it conn_index=%u peer=%s",
+                      (unsigned long long)(l->worker->hub->slow_reader_ns / 1000000000u), l->id.slot, slim_conn_peer(l->conn));
+    link_lost(l);
+    slim_stream_reset(l->stream, HTTP2_ENHANCE_YOUR_CALM);
+    if (slim_h2_streams(slim_stream_h2(l->stream)) <= 1)
+        slim_conn_close(l->conn);
+}
+
 static void link_timer(slim_timer *timer, uint64_t now_ns)
 {
     slim_link *l = link_of_timer(timer);
 
+    if (l->state == SLIM_LINK_LIVE) {
+        link_evict(l);
+        return;
+    }
     link_refuse(l, l->state == SLIM_LINK_CALLING ? "timed out waiting for the response headers"
                                                  : "timed out waiting for link negotiation");
 }
@@ -438,6 +454,17 @@ bool slim_link_has_room(const slim_link *l)
     return l->stream == NULL || slim_stream_queued(l->stream) < slim_worker_high_bytes(l->worker);
 }
 
+static void link_crowd(slim_link *l)
+{
+    slim_worker *w = l->worker;
+
+    l->crowded = true;
+    l->next_crowded = w->crowded;
+    w->crowded = l;
+    if (w->hub->slow_reader_ns != 0)
+        slim_timer_set(&w->io.timers, &l->timer, w->io.now_ns + w->hub->slow_reader_ns);
+}
+
 /* Notes that the queue is over its mark, for senders of other workers. */
 static void link_after_send(slim_link *l)
 {
@@ -446,9 +473,7 @@ static void link_after_send(slim_link *l)
     w->count.messages_out++;
     if (l->state == SLIM_LINK_LIVE && !l->crowded && !slim_link_has_room(l)) {
         atomic_store_explicit(&slim_links_slot_xt(w->hub->links, l->id.slot)->congested, 1, memory_order_relaxed);
-        l->crowded = true;
-        l->next_crowded = w->crowded;
-        w->crowded = l;
+        link_crowd(l);
     }
 }
 
@@ -537,11 +562,8 @@ void slim_link_wait_for(slim_link *l, slim_waiter waiter)
     }
     if (l->n_waiters < l->cap_waiters && l->state == SLIM_LINK_LIVE) {
         l->waiters[l->n_waiters++] = waiter;
-        if (!l->crowded) {
-            l->crowded = true;
-            l->next_crowded = w->crowded;
-            w->crowded = l;
-        }
+        if (!l->crowded)
+            link_crowd(l);
         return;
     }
     /* The link ended, or there is no memory to remember the waiter: it goes on. */
@@ -644,6 +666,7 @@ void slim_links_let_go(slim_worker *w)
             continue;
         }
         l->crowded = false;
+        slim_timer_cancel(&w->io.timers, &l->timer);
         if (l->state == SLIM_LINK_LIVE)
             atomic_store_explicit(&slim_links_slot_xt(w->hub->links, l->id.slot)->congested, 0, memory_order_relaxed);
         let_go(l);

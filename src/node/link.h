@@ -30,7 +30,7 @@ struct slim_link {
     slim_negotiated peer;
     slim_negotiation *asking; /* dialler, until the reply came */
     slim_outbound *outbound;  /* dialler */
-    slim_timer timer;         /* negotiation */
+    slim_timer timer;         /* negotiation; of a live link: how long it may hold others back */
     slim_link *prev, *next;   /* worker->live */
     uint32_t waits;           /* how many receivers hold this link back */
     slim_waiter *waiters;     /* whom this link holds back */

@@ -155,6 +155,7 @@ struct slim_hub {
     slim_negotiation_config inbound; /* strictness of accepted links */
     slim_callers callers;
     uint32_t per_address_max;
+    uint64_t slow_reader_ns;
     bool per_address_spares_local;
     uint64_t negotiation_timeout_ns, egress_high_bytes;
     slim_placement placement;

@@ -16,18 +16,6 @@ SIZE = 10_000
 ENHANCE_YOUR_CALM = 11
 
 
-def fill(link, message):
-    """Sends until the node takes no more; how many messages went out whole."""
-    machine, sent = link.connection.h2, 0
-    while True:
-        if machine.local_flow_control_window(link.id) < len(message):
-            if not link.connection.pump(0.02):
-                return sent
-            continue
-        link.send_bytes(message)
-        sent += 1
-
-
 @pytest.mark.skipif(UPSTREAM, reason="upstream has no limit")
 @pytest.mark.timeout(300)
 def test_many_publishers_to_a_stalled_receiver(make_node):
@@ -45,7 +33,7 @@ def test_many_publishers_to_a_stalled_receiver(make_node):
         link = dial(at)
         publishers.append(link)
         blob = number.to_bytes(4, "big") + bytes(SIZE)
-        sent[number] = fill(link, grpc(encode(link.publication(name("org/ns/slow", 1), blob))))
+        sent[number] = link.fill(grpc(encode(link.publication(name("org/ns/slow", 1), blob))))
     grown = node.resident_mib() - before
     total = sum(sent.values()) * SIZE / 2**20
     print(f"{PUBLISHERS} publishers, {total:.1f} MiB taken, {grown:.1f} MiB more resident")

@@ -3,6 +3,9 @@ import signal
 
 import pytest
 
+from harness import UPSTREAM
+from wire import Ended, dial, encode, grpc, name
+
 SIZE = 20_000
 COUNT = 600
 
@@ -54,3 +57,22 @@ def test_stalled_receiver_is_killed(make_peer, endpoint):
     slow_peer.kill()
     # The same link carries both sessions.
     other.ping("after", timeout=40)
+
+
+@pytest.mark.skipif(UPSTREAM, reason="upstream waits for ever")
+def test_a_slow_reader_goes_when_that_was_asked_for(make_node):
+    node = make_node(arguments=("--slow-reader", "2"))
+    at = node.endpoints[0]
+    stalled, other, writer = dial(at, window=65535, hold=True), dial(at), dial(at)
+    stalled.subscribed(name("org/ns/stalled", 1))
+    other.subscribed(name("org/ns/other", 1))
+    assert writer.fill(grpc(encode(writer.publication(name("org/ns/stalled", 1), bytes(SIZE))))) * SIZE > 2 << 20
+    # It waits behind what the stalled one does not read.
+    writer.publish(name("org/ns/other", 1), b"after")
+    with pytest.raises(TimeoutError):
+        other.received(1)
+    assert other.received(10) == b"after"
+    with pytest.raises(Ended):
+        while True:
+            stalled.receive_bytes(10)
+    assert "for 2 s it has not read what is sent to it" in node.process.log.read_text()

@@ -375,6 +375,17 @@ class Link:
             machine.end_stream(self.id)
             self.connection.flush()
 
+    def fill(self, message):
+        """Sends whole messages until the node takes no more; how many."""
+        machine, sent = self.connection.h2, 0
+        while True:
+            if machine.local_flow_control_window(self.id) < len(message):
+                if not self.connection.pump(0.02):
+                    return sent
+                continue
+            self.send_bytes(message)
+            sent += 1
+
     def send_message(self, message, **more):
         self.send_bytes(grpc(message if isinstance(message, bytes) else encode(message)), **more)
 
