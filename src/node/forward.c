@@ -1,6 +1,7 @@
 #include "node/forward.h"
 
 #include "core/head.h"
+#include "core/probe.h"
 #include "node/move.h"
 #include "node/subscribe.h"
 
@@ -453,6 +454,7 @@ void slim_forward_message(slim_link *in, slim_bytes msg, slim_buf *hold)
     slim_err e = slim_view_scan(msg, &v);
 
     w->count.messages_in++;
+    SLIM_PROBE2(message_in, in->id.slot, msg.n);
     if (e != SLIM_OK) {
         w->count.dropped_invalid++;
         slim_worker_blame(w, SLIM_WARN, "link closed: the message cannot be decoded peer=%s reason=\"%s\"",

@@ -1,5 +1,6 @@
 #include "node/link.h"
 
+#include "core/probe.h"
 #include "node/forward.h"
 #include "node/move.h"
 #include "node/outbound.h"
@@ -149,6 +150,7 @@ static void link_lost(slim_link *l)
         w->links[l->id.slot] = NULL;
         w->n_links--;
         w->count.links_closed++;
+        SLIM_PROBE1(link_closed, l->id.slot);
         if (l->syncing)
             link_unlist(&w->syncing, l, offsetof(slim_link, next_syncing));
         if (l->kind == SLIM_PEER)
@@ -234,6 +236,7 @@ static slim_err link_go_live(slim_link *l)
     atomic_store_explicit(&slot->signs, slim_link_signs(l), memory_order_release);
     l->state = SLIM_LINK_LIVE;
     w->count.links_opened++;
+    SLIM_PROBE2(link_open, l->id.slot, (int)l->kind);
     slim_timer_cancel(&w->io.timers, &l->timer);
     return SLIM_OK;
 }
@@ -466,10 +469,11 @@ static void link_crowd(slim_link *l)
 }
 
 /* Notes that the queue is over its mark, for senders of other workers. */
-static void link_after_send(slim_link *l)
+static void link_after_send(slim_link *l, size_t bytes)
 {
     slim_worker *w = l->worker;
 
+    SLIM_PROBE2(message_out, l->id.slot, bytes);
     w->count.messages_out++;
     if (l->state == SLIM_LINK_LIVE && !l->crowded && !slim_link_has_room(l)) {
         atomic_store_explicit(&slim_links_slot_xt(w->hub->links, l->id.slot)->congested, 1, memory_order_relaxed);
@@ -498,7 +502,7 @@ bool slim_link_deliver(slim_link *l, const slim_copy *copy)
         slim_put(room + head.n, copy->tail.p, copy->tail.n);
     else if (slim_stream_append(l->stream, copy->tail, copy->hold) != SLIM_OK)
         return false;
-    link_after_send(l);
+    link_after_send(l, head.n + copy->tail.n);
     return true;
 }
 
@@ -509,7 +513,7 @@ bool slim_link_send(slim_link *l, slim_bytes message)
     if (l->stream == NULL || l->state == SLIM_LINK_ENDED || (room = slim_stream_begin(l->stream, message.n, message.n)) == NULL)
         return false;
     slim_put(room, message.p, message.n);
-    link_after_send(l);
+    link_after_send(l, message.n);
     return true;
 }
 
@@ -537,14 +541,18 @@ void slim_link_acknowledge(slim_link *l, uint64_t subscription_id, const char *e
 
 void slim_link_hold(slim_link *l)
 {
-    if (l->waits++ == 0 && l->stream != NULL)
+    if (l->waits++ == 0 && l->stream != NULL) {
+        SLIM_PROBE1(link_held, l->id.slot);
         slim_stream_pause(l->stream);
+    }
 }
 
 void slim_link_release(slim_link *l)
 {
-    if (l->waits > 0 && --l->waits == 0 && l->stream != NULL && l->state != SLIM_LINK_ENDED && !slim_move_rested(l))
+    if (l->waits > 0 && --l->waits == 0 && l->stream != NULL && l->state != SLIM_LINK_ENDED && !slim_move_rested(l)) {
+        SLIM_PROBE1(link_released, l->id.slot);
         slim_stream_resume(l->stream);
+    }
 }
 
 void slim_link_wait_for(slim_link *l, slim_waiter waiter)

@@ -1,5 +1,6 @@
 #include "node/move.h"
 
+#include "core/probe.h"
 #include "node/subscribe.h"
 
 #define RETRY_NS 1000000u
@@ -252,6 +253,7 @@ static void take_link(slim_worker *w, const x_move *x)
     c = l->conn;
     EACH_LINK (each, c)
         arrive(w, each);
+    SLIM_PROBE2(link_moved, l->id.slot, w->index);
     slim_worker_keep_link(w, l);
     atomic_fetch_add_explicit(&w->load, 1, memory_order_relaxed);
     if ((slot = slim_links_live_xt(w->hub->links, l->id)) != NULL)

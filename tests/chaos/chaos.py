@@ -33,6 +33,8 @@ from proxy import HOW, Proxy  # noqa: E402
 # How long an answer may take those who are left alone: after a restart they look for the hub every two seconds, and a message that
 # was lost with it is sent again once its gap is seen.
 PATIENCE, PATIENCE_AFTER_RESTART = 20, 45
+# The identity in an MLS leaf of upstream's clients is good for an hour, through any node; then their session is dead.
+MLS_LIFE = 45 * 60
 # What the hub may say at ERROR when it is treated like this.
 EXPECTED = re.compile("SLIM header integrity verification failed|accept failed|connection refused|error connecting|reconnect|"
                       "unable to|failed to connect|connection attempt")
@@ -63,20 +65,35 @@ class Good:
     """Two processes that nobody disturbs; a message goes there and back on each of their sessions, again and again."""
 
     def __init__(self, world):
-        self.world, self.stopping, self.rounds = world, False, 0
+        self.world, self.stopping, self.rounds, self.opened, self.mls_until = world, False, 0, 0, 0
         self.left, self.right = Peer(world.folder, "good-left"), Peer(world.folder, "good-right")
         self.older = Peer(world.folder, "good-older", "2.2.0")
-        self.sessions = []
-        for number, (peer, mls) in enumerate([(self.left, False), (self.left, True), (self.older, False)]):
-            answerer = self.right.client(world.endpoint, f"org/good/answerer{number}")
-            answerer.echo()
-            caller = peer.client(world.endpoint, f"org/good/caller{number}")
-            self.sessions.append(caller.open(answerer.name, mls=mls, retries=100, interval=0.5))
+        self.sessions = [self.open(number) for number in range(3)]
         self.thread = threading.Thread(target=self.run)
         self.thread.start()
 
+    def open(self, number):
+        """0: plain, 1: MLS, 2: of the older generation; each with clients of its own."""
+        peer, mls = (self.older if number == 2 else self.left), number == 1
+        self.opened += 1
+        answerer = self.right.client(self.world.endpoint, f"org/good/answerer{self.opened}")
+        answerer.echo()
+        caller = peer.client(self.world.endpoint, f"org/good/caller{self.opened}")
+        session = caller.open(answerer.name, mls=mls, retries=100, interval=0.5)
+        if mls:
+            self.mls_until = time.monotonic() + MLS_LIFE
+        return session
+
+    def renew(self):
+        try:
+            self.sessions[1] = self.open(1)
+        except PeerError as error:
+            self.world.checks.check("a good client opens a session", self.world.restarted_lately(), repr(error))
+
     def run(self):
         while not self.stopping:
+            if time.monotonic() > self.mls_until and not self.world.restarted_lately():
+                self.renew()
             patience = PATIENCE_AFTER_RESTART if self.world.restarted_lately() else PATIENCE
             self.rounds += 1
             futures = [session.begin("ping", text=f"round {self.rounds}", timeout=patience) for session in self.sessions]
