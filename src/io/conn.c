@@ -40,7 +40,7 @@ struct slim_conn {
     slim_err why;
     bool patient; /* ending: streams may finish first */
     slim_conn *next_dirty, *prev, *next;
-    struct iovec iov[OUT_IOV];
+    struct iovec *iov; /* OUT_IOV of them, none while nothing is to be sent */
     size_t n_iov, iov_at;
     slim_buf *cipher; /* what a TLS send in flight names */
     uint64_t born_ns;
@@ -145,6 +145,7 @@ static void conn_free(slim_conn *c)
         slim_tls_free(c->tls);
     if (c->cipher != NULL)
         slim_buf_unref(c->cipher);
+    slim_free(c->io->mem, c->iov);
     slim_free(c->io->mem, c);
 }
 
@@ -164,6 +165,7 @@ static slim_conn *conn_new(slim_io *io, const slim_conn_config *cfg, void *user)
     c->idle_since_ns = io->now_ns;
     c->timer.fire = conn_timer;
     c->ping_due_ns = SLIM_TIMERS_NEVER;
+    h2.compact = true;
     h2.mem = io->mem;
     h2.purse = &io->purse;
     h2.http_date = io->date;
@@ -665,6 +667,11 @@ static void conn_submit(slim_conn *c)
     slim_sock_send(c->sock, c->iov + c->iov_at, c->n_iov - c->iov_at);
 }
 
+static bool conn_has_output(const slim_conn *c)
+{
+    return (c->tls != NULL && slim_tls_pending(c->tls) > 0) || slim_h2_wants_write(c->h2);
+}
+
 /* Moves plaintext through TLS; false when no memory is left. */
 static bool conn_seal(slim_conn *c)
 {
@@ -726,12 +733,14 @@ static void conn_send_next(slim_conn *c)
         return;
     }
     if (c->n_iov == 0 && c->state != CONN_LINGERING) {
-        if (c->tls != NULL) {
-            if (!conn_seal(c)) {
-                slim_conn_abort(c, SLIM_E_NOMEM, "out of memory");
-                return;
-            }
-        } else {
+        if (!conn_has_output(c)) {
+            slim_free(c->io->mem, c->iov);
+            c->iov = NULL;
+        } else if ((c->iov == NULL && (c->iov = slim_alloc(c->io->mem, OUT_IOV * sizeof(*c->iov))) == NULL) ||
+                   (c->tls != NULL && !conn_seal(c))) {
+            slim_conn_abort(c, SLIM_E_NOMEM, "out of memory");
+            return;
+        } else if (c->tls == NULL) {
             c->n_iov = slim_h2_pull(c->h2, c->iov, OUT_IOV, OUT_BYTES);
             c->iov_at = 0;
         }

@@ -2,23 +2,6 @@
 
 #include "io/h2_int.h"
 
-static void *mem_malloc(size_t n, void *m)
-{
-    return slim_alloc(m, n);
-}
-static void mem_free(void *p, void *m)
-{
-    slim_free(m, p);
-}
-static void *mem_realloc(void *p, size_t n, void *m)
-{
-    return slim_resize(m, p, n);
-}
-static void *mem_calloc(size_t count, size_t n, void *m)
-{
-    return slim_zalloc(m, count, n);
-}
-
 static slim_stream *stream_of(nghttp2_session *session, int32_t id)
 {
     return nghttp2_session_get_stream_user_data(session, id);
@@ -283,10 +266,10 @@ slim_h2 *slim_h2_new(const slim_h2_config *cfg, void *user)
         return NULL;
     h->cfg = *cfg;
     h->user = user;
-    h->mem = (nghttp2_mem){cfg->mem, mem_malloc, mem_free, mem_calloc, mem_realloc};
     window_promise(h);
-    if (session_open(h) != 0) {
+    if (!h2_mem_open(h) || session_open(h) != 0) {
         nghttp2_session_del(h->session);
+        h2_mem_close(h);
         slim_budget_release_xt(cfg->purse->budget, h->cfg.stream_window_bytes);
         slim_free(cfg->mem, h);
         return NULL;
@@ -303,9 +286,10 @@ void slim_h2_free(slim_h2 *h)
         nghttp2_session_set_stream_user_data(h->session, s->id, NULL);
         h2_stream_free(s);
     }
-    h2_out_clear(h);
+    h2_out_free(h);
     slim_budget_release_xt(h->cfg.purse->budget, h->cfg.stream_window_bytes);
     nghttp2_session_del(h->session);
+    h2_mem_close(h);
     slim_free(h->cfg.mem, h);
 }
 

@@ -53,6 +53,7 @@ typedef struct slim_h2_config {
     uint32_t max_message_bytes;     /* 4 MiB */
     uint32_t
         max_streams; /* refuse more live streams on one connection than this (RST_STREAM REFUSED_STREAM); a server announces it */
+    bool compact;    /* what a connection always needs lies in one block: less memory, fewer allocations */
     const char *http_date; /* value of response headers' date, read when they are made; lives as long as the connection */
     const slim_h2_events *events;
     slim_mem *mem;

@@ -30,9 +30,9 @@ struct slim_stream {
     bool promised;       /* its window was promised beside the connection's */
     size_t header_bytes; /* as SETTINGS_MAX_HEADER_LIST_SIZE counts them */
     int finish_status;
-    char finish_message[H2_MESSAGE_TEXT], encoding[32];
+    char encoding[32];
     int grpc_status, http_status;
-    char message[H2_MESSAGE_TEXT];
+    char *text; /* grpc-message: what we end with (server) or the peer said (client); NULL: none */
     /* kept while paused */
     uint8_t *kept;
     size_t kept_at, kept_n, kept_cap;
@@ -42,6 +42,10 @@ struct slim_h2 {
     nghttp2_session *session;
     slim_h2_config cfg;
     nghttp2_mem mem;
+    void *allocated; /* h2_mem.c; NULL unless compact */
+    uint8_t *block;  /* in it, where a page begins */
+    uint32_t block_used;
+    bool frames_given;
     void *user;
     slim_stream *streams, *ready;
     uint32_t n_streams;
@@ -52,7 +56,7 @@ struct slim_h2 {
     bool broken; /* nghttp2 gave up while sending: nothing more can be said */
     char why[128];
     /* the last pull, until slim_h2_sent took all of it */
-    slim_slice slice[H2_OUT_SLICES];
+    slim_slice *slice; /* H2_OUT_SLICES of them, none while nothing is to be sent: most links are idle */
     size_t n_slices, slice_at, out_bytes, out_max, out_max_slices;
     slim_buf *control; /* frame headers and control frames of this pull */
     size_t control_used;
@@ -74,6 +78,10 @@ void h2_mark_dirty(slim_h2 *h);
 /* h2.c */
 void h2_check(slim_h2 *h, int rv); /* remembers that nghttp2 found no memory */
 
+/* h2_mem.c: the memory of nghttp2. False: there is none. */
+bool h2_mem_open(slim_h2 *h);
+void h2_mem_close(slim_h2 *h);
+
 /* h2_guard.c */
 void h2_guard_frame(slim_h2 *h, const nghttp2_frame_hd *hd); /* a frame begins */
 
@@ -81,6 +89,6 @@ void h2_guard_frame(slim_h2 *h, const nghttp2_frame_hd *hd); /* a frame begins *
 ssize_t h2_send(nghttp2_session *session, const uint8_t *data, size_t length, int flags, void *user);
 int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd, size_t length, nghttp2_data_source *source,
                  void *user);
-void h2_out_clear(slim_h2 *h);
+void h2_out_free(slim_h2 *h);
 
 #endif

@@ -2,7 +2,7 @@
 
 #define CONTROL_BYTES 1024u
 
-void h2_out_clear(slim_h2 *h)
+static void out_clear(slim_h2 *h)
 {
     for (size_t i = h->slice_at; i < h->n_slices; i++)
         slim_buf_unref(h->slice[i].buf);
@@ -11,6 +11,13 @@ void h2_out_clear(slim_h2 *h)
     if (h->control != NULL)
         slim_buf_unref(h->control);
     h->control = NULL;
+}
+
+void h2_out_free(slim_h2 *h)
+{
+    out_clear(h);
+    slim_free(h->cfg.mem, h->slice);
+    h->slice = NULL;
 }
 
 /* Copies bytes of nghttp2's own into memory that lives until they are sent. */
@@ -82,7 +89,7 @@ size_t slim_h2_pull(slim_h2 *h, struct iovec *iov, size_t max_iov, size_t max_by
 {
     int rv;
 
-    h2_out_clear(h);
+    out_clear(h);
     h->dirty = false;
     h->out_max = max_bytes;
     h->out_max_slices = max_iov < H2_OUT_SLICES ? max_iov : H2_OUT_SLICES;
@@ -95,9 +102,17 @@ size_t slim_h2_pull(slim_h2 *h, struct iovec *iov, size_t max_iov, size_t max_by
         s->ready = false;
         h2_check(h, nghttp2_session_resume_data(h->session, s->id));
     }
-    if ((rv = nghttp2_session_send(h->session)) != 0)
+    if (h->slice == NULL && nghttp2_session_want_write(h->session) &&
+        (h->slice = slim_alloc(h->cfg.mem, H2_OUT_SLICES * sizeof(*h->slice))) == NULL) {
+        h->no_memory = true;
+        return 0;
+    }
+    if (h->slice != NULL && (rv = nghttp2_session_send(h->session)) != 0) {
         h->broken = true;
-    h2_check(h, rv);
+        h2_check(h, rv);
+    }
+    if (h->n_slices == 0)
+        h2_out_free(h);
     for (size_t i = 0; i < h->n_slices; i++)
         iov[i] = (struct iovec){(void *)(uintptr_t)h->slice[i].p, h->slice[i].n};
     return h->n_slices;
@@ -117,6 +132,10 @@ void slim_h2_sent(slim_h2 *h, size_t n)
         slim_buf_unref(s->buf);
         h->slice_at++;
     }
-    if (h->slice_at == h->n_slices)
-        h2_out_clear(h);
+    if (h->slice_at < h->n_slices)
+        return;
+    if (slim_h2_wants_write(h))
+        out_clear(h);
+    else
+        h2_out_free(h);
 }

@@ -79,6 +79,7 @@ void h2_stream_free(slim_stream *s)
     if (s->promised)
         slim_budget_release_xt(h->cfg.purse->budget, h->cfg.stream_window_bytes);
     out_drop(s);
+    slim_free(h->cfg.mem, s->text);
     slim_free(h->cfg.mem, s);
 }
 
@@ -102,11 +103,21 @@ static int hex_digit(uint8_t c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+/* Room for H2_MESSAGE_TEXT bytes, or NULL. */
+static char *text_room(slim_stream *s)
+{
+    if (s->text == NULL)
+        s->text = slim_zalloc(s->h->cfg.mem, 1, H2_MESSAGE_TEXT);
+    return s->text;
+}
+
 /* What is no valid escape stands for itself; control characters become blanks, since the text goes into logs. */
 static void percent_decode(slim_bytes v, char *out, size_t cap)
 {
     size_t n = 0;
 
+    if (out == NULL)
+        return;
     for (size_t i = 0; i < v.n && n + 1 < cap; i++) {
         uint8_t c = v.p[i];
 
@@ -150,7 +161,7 @@ void h2_stream_header(slim_stream *s, slim_bytes name, slim_bytes value)
     else if (name_is(name, "grpc-status"))
         s->grpc_status = number_of(value, GRPC_UNKNOWN);
     else if (name_is(name, "grpc-message"))
-        percent_decode(value, s->message, sizeof(s->message));
+        percent_decode(value, text_room(s), H2_MESSAGE_TEXT);
 }
 
 /* grpc-message is percent-encoded: everything but printable ASCII, and the percent sign itself. blank: as tonic, blanks and
@@ -395,8 +406,8 @@ static void submit_trailers(slim_stream *s)
 
     snprintf(number, sizeof(number), "%d", s->finish_status);
     nv[n++] = NV("grpc-status", number);
-    if (s->finish_message[0] != '\0') {
-        percent_encode(s->finish_message, encoded, sizeof(encoded));
+    if (s->text != NULL && s->text[0] != '\0') {
+        percent_encode(s->text, encoded, sizeof(encoded));
         nv[n++] = NV("grpc-message", encoded);
     }
     if (nghttp2_submit_trailer(s->h->session, s->id, nv, n) != 0)
@@ -465,8 +476,9 @@ void slim_stream_finish(slim_stream *s, int grpc_status, const char *grpc_messag
         return;
     s->finishing = true;
     s->finish_status = grpc_status;
-    if (grpc_message != NULL)
-        snprintf(s->finish_message, sizeof(s->finish_message), "%s", grpc_message);
+    /* Without memory the status alone has to do. A client sends none, and what its peer said stands there. */
+    if (grpc_message != NULL && s->h->cfg.server && text_room(s) != NULL)
+        snprintf(s->text, H2_MESSAGE_TEXT, "%s", grpc_message);
     /* What is kept or half received has no taker any more; a running parse sees to that by itself. */
     if (!s->parsing) {
         if (s->kept_n > s->kept_at)
@@ -565,6 +577,6 @@ slim_stream *slim_stream_next(const slim_stream *s)
 int slim_stream_status(const slim_stream *s, int *http_status, const char **message)
 {
     *http_status = s->http_status;
-    *message = s->message;
+    *message = s->text != NULL ? s->text : "";
     return s->grpc_status;
 }

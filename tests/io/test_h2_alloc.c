@@ -104,7 +104,7 @@ static bool ask(peer *p, slim_buf *block)
     return step(p) && pull(p) && p->stream[0] == NULL && p->log.n > 0;
 }
 
-static void fail_each(bool server, bool (*run)(peer *p, slim_buf *block))
+static void fail_each(bool server, bool compact, bool (*run)(peer *p, slim_buf *block))
 {
     slim_buf *block = slim_block_new(&slim_mem_libc, 2500);
     bool good = false;
@@ -118,6 +118,7 @@ static void fail_each(bool server, bool (*run)(peer *p, slim_buf *block))
         bool failed, usable = false;
 
         peer_prepare(&p, server);
+        p.cfg.compact = compact;
         p.mem.fail_at = n;
         if (peer_start(&p)) {
             good = run(&p, block);
@@ -136,17 +137,22 @@ static void fail_each(bool server, bool (*run)(peer *p, slim_buf *block))
         cr_assert_eq(block->refs, 1, "allocation %ld: %u references are left", n, block->refs);
         good = good && !p.mem.failed;
     }
-    cr_assert_gt(n, 20);
+    cr_assert_gt(n, compact ? 8 : 20);
     slim_buf_unref(block);
 }
 
 Test(h2_alloc, server)
 {
-    fail_each(true, serve);
+    fail_each(true, false, serve);
 }
 Test(h2_alloc, client)
 {
-    fail_each(false, ask);
+    fail_each(false, false, ask);
+}
+Test(h2_alloc, compact)
+{
+    fail_each(true, true, serve);
+    fail_each(false, true, ask);
 }
 
 /* What a failure costs the one stream is no loss for the other. */
