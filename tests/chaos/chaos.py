@@ -203,6 +203,7 @@ class World:
         self.hostile_ones = []
         self.bench_running = threading.Lock()
         self.hub_lock = threading.Lock()
+        self.descriptors_lock = threading.Lock()
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.hub.pid}/fd"))
@@ -237,7 +238,8 @@ class World:
 
     def few_descriptors(self, rng):
         """No descriptor is left for a while; who is there stays."""
-        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+        # One at a time: a second one would take the lowered limit for the usual one, and leave it so.
+        with self.descriptors_lock, contextlib.suppress(ProcessLookupError, FileNotFoundError):
             pid, before = self.hub.pid, resource.prlimit(self.hub.pid, resource.RLIMIT_NOFILE)
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (self.descriptors() + 2, before[1]))
             time.sleep(rng.uniform(1, 4))
