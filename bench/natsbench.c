@@ -240,7 +240,7 @@ static int stream(const setup *s)
 {
     run *r = &the_run;
     char subscribe[64];
-    mark from, to;
+    mark from = {0}, to = {0};
     uint64_t began;
     bool well;
     int status = 1;

@@ -13,6 +13,7 @@ import xml.etree.ElementTree
 import pytest
 
 from certificates import Authority
+from faulty_nats import FaultyNats
 from faulty_node import FaultyNode
 from harness import HERE, UPSTREAM, free_port, node_command, server, wait_until
 
@@ -271,14 +272,102 @@ def test_faults_are_seen(fault, expected):
     assert tuple(found[key] for key in ("lost", "duplicates", "reordered", "corrupt")) == expected
 
 
-@pytest.mark.skipif(UPSTREAM, reason="compares our node")
-def test_compare(folder):
-    done = subprocess.run([sys.executable, HERE.parents[1] / "bench" / "compare.py", "--rounds", "1", "--seconds", "0.3", "--only", "64 B, no MAC",
+def natsbench(at, mode, *arguments, status=0):
+    program = pathlib.Path(slimbench()).with_name("natsbench")
+    done = subprocess.run([program, mode, "--server", at, *map(str, arguments)], capture_output=True, text=True, timeout=40)
+    assert done.returncode == status, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.mark.parametrize("fault,expected", [(lambda n, m: [m], (0, 0, 0, 0)), (drop, (3, 0, 0, 0)), (double, (0, 2, 0, 0)),
+                                            (Swap(), (0, 0, 1, 0)), (spoil, (4, 0, 0, 4))],
+                         ids=["none", "drop", "double", "swap", "spoil"])
+def test_natsbench_sees_faults(fault, expected):
+    server = FaultyNats(fault)
+    try:
+        done = natsbench(server.endpoint, "stream", "--duration", 0.5, "--warmup", 0.1, "--json", status=3 if any(expected) else 0)
+    finally:
+        server.stop()
+    found = json.loads(done.stdout)
+    assert server.published > 50 and server.pinged
+    assert found["delivered"] > 0 and found["rate"] > 0
+    assert tuple(found[key] for key in ("lost", "duplicates", "reordered", "corrupt")) == expected
+
+
+def test_natsbench_links():
+    server = FaultyNats(lambda number, payload: [payload])
+    try:
+        found = json.loads(natsbench(server.endpoint, "connections", "--links", 20, "--duration", 0.1, "--pid", os.getpid(), "--json").stdout)
+    finally:
+        server.stop()
+    assert found["opened"] == 20 and found["node_rss_mib"] > 1
+
+
+def test_natsbench_status():
+    nowhere = f"127.0.0.1:{free_port()}"
+    assert nowhere in natsbench(nowhere, "stream", status=1).stderr
+    assert "--payload" in natsbench(nowhere, "stream", "--payload", "15", status=2).stderr
+    assert "stream or connections" in natsbench(nowhere, "request", status=2).stderr
+
+
+def compare(folder, only, *more):
+    """(what was printed, all figures)"""
+    done = subprocess.run([sys.executable, HERE.parents[1] / "bench" / "compare.py", "--rounds", "1", "--seconds", "0.3", "--only", only, *more,
                            "--node", node_command()[0], "--slimbench", slimbench(), "--python", node_command("upstream")[0],
                            "--wheel-node", HERE / "upstream_node.py", "--svg", folder / "bench.svg", "--json", folder / "bench.json"],
-                          capture_output=True, text=True, timeout=60)
+                          capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, done.stderr
-    assert "| 1 to 1, 64 B, no MAC |" in done.stdout
-    found = json.loads((folder / "bench.json").read_text())["1 to 1, 64 B, no MAC"]
+    return done.stdout, json.loads((folder / "bench.json").read_text())
+
+
+@pytest.mark.skipif(UPSTREAM, reason="compares our node")
+def test_compare(folder):
+    out, figures = compare(folder, "64 B, no MAC", "--no-nats")
+    assert "| 1 to 1, 64 B, no MAC |" in out and "NATS is left out" in out
+    found = figures["1 to 1, 64 B, no MAC"]
+    assert set(found) == {"SlimRouter", "upstream"}
     assert all(clean(report)["delivered"] > 0 for reports in found.values() for report in reports)
     assert "no MAC" in "".join(xml.etree.ElementTree.parse(folder / "bench.svg").getroot().itertext())
+
+
+@pytest.mark.skipif(UPSTREAM, reason="compares our node")
+def test_compare_workers(folder):
+    out, figures = compare(folder, "workers")
+    assert "two / one" in out
+    found = figures["8 to 8, 64 B, workers"]
+    assert set(found) == {"one worker", "two workers"}
+    assert all(clean(report)["node_cpu_us"] > 0 for reports in found.values() for report in reports)
+
+
+@pytest.mark.skipif(UPSTREAM, reason="compares our node")
+def test_compare_clients(folder):
+    """That each row's clients get their messages through both nodes."""
+    _, figures = compare(folder, "clients")
+    assert len(figures) == 3
+    for found in figures.values():
+        assert all(len(reports) == 1 and reports[0]["delivered"] > 0 for reports in found.values())
+
+
+def test_compare_tables(capsys, monkeypatch):
+    """From made-up figures, so that each ratio is known."""
+    monkeypatch.syspath_prepend(str(HERE.parents[1] / "bench"))
+    import shapes
+    import tables
+
+    def reports(*values, **more):
+        return [{"node_cpu_us": value, "rate": value * 1000, "warnings": [], **more} for value in values]
+
+    by_label = {entry.label: entry for entry in [*shapes.SHAPES, *shapes.FOOTPRINTS, *shapes.CLIENTS]}
+    both = {"SlimRouter": reports(2, 1, 4), "upstream": reports(10), "NATS": reports(4)}
+    shape = by_label["1 to 1, 64 B, no MAC"]
+    assert list(tables.shape_rows([(shape, both)]))[1][1:6] == ("2.00", "150 %", "10.00", "0 %", "5.0")
+    assert list(tables.nats_rows([(shape, both)]))[1][5:7] == ("0.50", "1.00")
+    assert [value for _, value, _ in tables.bars([(shape, both)])] == [5, 2]
+    # A server whose runs all failed leaves a gap and no ratio.
+    gap = list(tables.shape_rows([(shape, {**both, "upstream": []})]))[1]
+    assert gap[3:6] == ("-", "-", "-")
+    clients = by_label["clients, request and reply"]
+    slow, fast = ({"SlimRouter": reports(2), "upstream": reports(value)} for value in (0.05, 1))
+    assert [list(tables.client_rows([(clients, found)]))[1][-2:] for found in (slow, fast)] == [("40.0", "20"), ("2.0", "")]
+    tables.table(list(tables.footprint_rows([(by_label["100,000 names"], {"SlimRouter": reports(3, node_name_bytes=600), "upstream": []})])))
+    assert "| 100,000 names, bytes each |   600 |    0 % |        - |      - |" in capsys.readouterr().out
