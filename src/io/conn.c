@@ -734,6 +734,7 @@ static void conn_send_next(slim_conn *c)
     }
     if (c->n_iov == 0 && c->state != CONN_LINGERING) {
         if (!conn_has_output(c)) {
+            slim_h2_rest(c->h2);
             slim_free(c->io->mem, c->iov);
             c->iov = NULL;
         } else if ((c->iov == NULL && (c->iov = slim_alloc(c->io->mem, OUT_IOV * sizeof(*c->iov))) == NULL) ||

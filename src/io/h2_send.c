@@ -118,6 +118,12 @@ size_t slim_h2_pull(slim_h2 *h, struct iovec *iov, size_t max_iov, size_t max_by
     return h->n_slices;
 }
 
+void slim_h2_rest(slim_h2 *h)
+{
+    h->dirty = false;
+    h2_out_free(h);
+}
+
 void slim_h2_sent(slim_h2 *h, size_t n)
 {
     while (n > 0 && h->slice_at < h->n_slices) {
