@@ -89,8 +89,8 @@ static bool batch_send(run *r, uint8_t *out, const char *head, size_t head_n, ui
         memcpy(out + n, head, head_n);
         bench_payload_put(out + n + head_n, r->setup->payload, (bench_stamp){*sent, now});
         n += head_n + r->setup->payload;
-        memcpy(out + n, "\r\n", 2);
-        n += 2;
+        out[n++] = '\r';
+        out[n++] = '\n';
         ++*sent;
     } while (n < BATCH_BYTES && ahead_bytes(r, *sent) <= AHEAD_BYTES);
     if (!nats_send(&r->publisher, out, n))
