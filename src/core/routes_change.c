@@ -683,7 +683,7 @@ slim_err slim_routes_unsubscribe_xt(slim_routes *r, slim_link_id link, uint64_t 
         record_remove(c.s, c.member, rec, out);
     else
         *miss = SLIM_UNSUB_NO_RECORD;
-    if (out->unmatched)
+    if (c.slot != NULL && out->unmatched)
         slot_release(c.s, c.slot);
     slim_rseg_unlock(c.s);
     return *miss == SLIM_UNSUB_FOUND ? SLIM_OK : SLIM_E_NOT_FOUND;
