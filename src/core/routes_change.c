@@ -446,6 +446,7 @@ static void commit_record(change *c, slim_rrecord *rec)
 {
     slim_rmember *m = c->member;
 
+    assert(m != NULL);
     rec->node.type = SLIM_RNODE_RECORD;
     rec->node.explicit_id = c->name->has_id;
     rec->subscription_id = c->subscription_id;
