@@ -1,5 +1,7 @@
 #include "io/h2_int.h"
 
+#include <assert.h>
+
 #define CONTROL_BYTES 1024u
 
 static void out_clear(slim_h2 *h)
@@ -26,6 +28,7 @@ static bool control_put(slim_h2 *h, const uint8_t *p, size_t n)
     slim_slice *last = h->n_slices > 0 ? &h->slice[h->n_slices - 1] : NULL;
     uint8_t *room;
 
+    assert(h->slice != NULL);
     if (h->control == NULL || h->control->cap_bytes - h->control_used < n) {
         slim_buf *block = slim_block_new(h->cfg.mem, n > CONTROL_BYTES ? n : CONTROL_BYTES);
 
@@ -129,6 +132,7 @@ void slim_h2_sent(slim_h2 *h, size_t n)
     while (n > 0 && h->slice_at < h->n_slices) {
         slim_slice *s = &h->slice[h->slice_at];
 
+        assert(h->slice != NULL);
         if (n < s->n) {
             s->p += n;
             s->n -= n;

@@ -290,7 +290,6 @@ def test_natsbench_sees_faults(fault, expected):
         server.stop()
     found = json.loads(done.stdout)
     assert server.published > 50 and server.pinged
-    assert found["delivered"] > 0 and found["rate"] > 0
     assert tuple(found[key] for key in ("lost", "duplicates", "reordered", "corrupt")) == expected
 
 
