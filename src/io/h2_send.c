@@ -105,19 +105,22 @@ size_t slim_h2_pull(slim_h2 *h, struct iovec *iov, size_t max_iov, size_t max_by
         s->ready = false;
         h2_check(h, nghttp2_session_resume_data(h->session, s->id));
     }
-    if (h->slice == NULL && nghttp2_session_want_write(h->session) &&
-        (h->slice = slim_alloc(h->cfg.mem, H2_OUT_SLICES * sizeof(*h->slice))) == NULL) {
-        h->no_memory = true;
-        return 0;
+    if (h->slice == NULL) {
+        if (!nghttp2_session_want_write(h->session))
+            return 0;
+        if ((h->slice = slim_alloc(h->cfg.mem, H2_OUT_SLICES * sizeof(*h->slice))) == NULL) {
+            h->no_memory = true;
+            return 0;
+        }
     }
-    if (h->slice != NULL && (rv = nghttp2_session_send(h->session)) != 0) {
+    if ((rv = nghttp2_session_send(h->session)) != 0) {
         h->broken = true;
         h2_check(h, rv);
     }
-    if (h->n_slices == 0)
-        h2_out_free(h);
     for (size_t i = 0; i < h->n_slices; i++)
         iov[i] = (struct iovec){(void *)(uintptr_t)h->slice[i].p, h->slice[i].n};
+    if (h->n_slices == 0)
+        h2_out_free(h);
     return h->n_slices;
 }
 
