@@ -254,7 +254,7 @@ slim_conn *slim_conn_accept(slim_io *io, const slim_conn_config *cfg, int fd, vo
 
     if (c == NULL)
         goto fail;
-    if (cfg->tls != NULL && (c->tls = slim_tls_accept(cfg->tls)) == NULL)
+    if (cfg->tls != NULL && (c->tls = slim_tls_accept(cfg->tls, io->mem)) == NULL)
         goto fail;
     if ((c->sock = slim_ring_adopt(io->ring, fd, &c->io_user)) == NULL) {
         conn_free(c);
@@ -280,7 +280,7 @@ slim_conn *slim_conn_connect(slim_io *io, const slim_conn_config *cfg, const str
     *why = "out of memory";
     if (c == NULL)
         return NULL;
-    if (cfg->tls != NULL && (c->tls = slim_tls_connect(cfg->tls, server_name)) == NULL)
+    if (cfg->tls != NULL && (c->tls = slim_tls_connect(cfg->tls, io->mem, server_name)) == NULL)
         goto fail;
     if ((c->sock = slim_ring_connect(io->ring, addr, len, &c->io_user)) == NULL) {
         *why = strerror(errno);
@@ -541,7 +541,29 @@ static void conn_tls_fail(slim_conn *c, slim_err e)
     conn_fail(c, e, e == SLIM_E_PROTOCOL ? slim_tls_why(c->tls) : slim_err_text(e));
 }
 
-/* Decrypts what came and feeds it; plaintext lies in a slab, or in a block while no slab is free. */
+/* Where plaintext goes: a slab, or a block while no slab is free. */
+static slim_buf *conn_plain_new(slim_conn *c)
+{
+    slim_buf *slab = slim_ring_slab_take(c->io->ring);
+
+    return slab != NULL ? slab : slim_block_new(c->io->mem, PLAIN_BLOCK_BYTES);
+}
+
+/* Decrypts as many records as there are and have room, so that HTTP/2 sees long pieces. *n = 0 with SLIM_OK: no more. */
+static slim_err conn_decrypt(slim_conn *c, slim_buf *plain, size_t at, size_t *n)
+{
+    size_t got;
+    slim_err e;
+
+    *n = 0;
+    do {
+        e = slim_tls_read(c->tls, plain->mem + at + *n, plain->cap_bytes - at - *n, &got);
+        *n += got;
+    } while (e == SLIM_OK && got > 0 && at + *n < plain->cap_bytes);
+    return e;
+}
+
+/* Decrypts what came and feeds it. */
 static void conn_feed_tls(slim_conn *c, slim_bytes cipher)
 {
     slim_buf *plain = NULL;
@@ -550,24 +572,25 @@ static void conn_feed_tls(slim_conn *c, slim_bytes cipher)
 
     slim_tls_feed(c->tls, cipher);
     while (e == SLIM_OK && c->state != CONN_CLOSED) {
-        if (plain == NULL || plain->cap_bytes - at < PLAIN_BLOCK_BYTES / 2) {
-            if (plain != NULL)
-                slim_buf_unref(plain);
+        if (plain != NULL && at == plain->cap_bytes) {
+            slim_buf_unref(plain);
+            plain = NULL;
+        }
+        if (plain == NULL) {
             at = 0;
-            if ((plain = slim_ring_slab_take(c->io->ring)) == NULL &&
-                (plain = slim_block_new(c->io->mem, PLAIN_BLOCK_BYTES)) == NULL) {
+            if ((plain = conn_plain_new(c)) == NULL) {
                 e = SLIM_E_NOMEM;
                 break;
             }
         }
-        e = slim_tls_read(c->tls, plain->mem + at, plain->cap_bytes - at, &n);
+        e = conn_decrypt(c, plain, at, &n);
         if (c->state == CONN_HANDSHAKE && slim_tls_established(c->tls)) {
             c->state = CONN_OPEN;
             conn_arm(c);
             if (c->cfg->ready != NULL)
                 c->cfg->ready(c);
         }
-        if (e != SLIM_OK || n == 0)
+        if (n == 0)
             break;
         conn_feed(c, slim_bytes_of(plain->mem + at, n), plain);
         at += n;
@@ -672,9 +695,10 @@ static bool conn_has_output(const slim_conn *c)
     return (c->tls != NULL && slim_tls_pending(c->tls) > 0) || slim_h2_wants_write(c->h2);
 }
 
-/* Moves plaintext through TLS; false when no memory is left. */
-static bool conn_seal(slim_conn *c)
+/* Moves plaintext through TLS. */
+static void conn_seal(slim_conn *c)
 {
+    slim_bytes cipher;
     size_t n;
 
     /* Nothing may follow a close_notify. */
@@ -695,16 +719,11 @@ static bool conn_seal(slim_conn *c)
                 conn_tls_fail(c, e);
         }
     }
-    if ((n = slim_tls_pending(c->tls)) == 0)
-        return true;
-    if (n > OUT_BYTES)
-        n = OUT_BYTES;
-    if ((c->cipher = slim_block_new(c->io->mem, n)) == NULL)
-        return false;
-    c->iov[0] = (struct iovec){c->cipher->mem, slim_tls_pull(c->tls, c->cipher->mem, n)};
+    if ((c->cipher = slim_tls_take(c->tls, &cipher)) == NULL)
+        return;
+    c->iov[0] = (struct iovec){(void *)(uintptr_t)cipher.p, cipher.n};
     c->n_iov = 1;
     c->iov_at = 0;
-    return true;
 }
 
 /* Ends the socket; SLIM_EV_CLOSED frees the connection. The streams end here, outside of every callback of h2. */
@@ -737,11 +756,12 @@ static void conn_send_next(slim_conn *c)
             slim_h2_rest(c->h2);
             slim_free(c->io->mem, c->iov);
             c->iov = NULL;
-        } else if ((c->iov == NULL && (c->iov = slim_alloc(c->io->mem, OUT_IOV * sizeof(*c->iov))) == NULL) ||
-                   (c->tls != NULL && !conn_seal(c))) {
+        } else if (c->iov == NULL && (c->iov = slim_alloc(c->io->mem, OUT_IOV * sizeof(*c->iov))) == NULL) {
             slim_conn_abort(c, SLIM_E_NOMEM, "out of memory");
             return;
-        } else if (c->tls == NULL) {
+        } else if (c->tls != NULL) {
+            conn_seal(c);
+        } else {
             c->n_iov = slim_h2_pull(c->h2, c->iov, OUT_IOV, OUT_BYTES);
             c->iov_at = 0;
         }

@@ -5,19 +5,20 @@
 #include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#define RECORD_BYTES 16384u /* the largest plaintext of a record (RFC 8446, 5.1) */
-#define OUT_KEEP_BYTES 4096u
+#define RECORD_BYTES 16384u    /* the largest plaintext of a record (RFC 8446, 5.1) */
+#define RECORD_EXTRA_BYTES 64u /* header, nonce, type, tag and more than that, of a record */
+#define OUT_FIRST_BYTES 2048u
 /* New keys cost as much as several records and may ask for an answer, in 27 bytes. Nobody needs them more often than this. */
 #define KEY_UPDATES_FREE 32u
 #define KEY_UPDATE_PER_BYTES 65536u
 
 struct slim_tls {
     SSL *ssl;
+    slim_mem *mem;
     slim_bytes in; /* of the last feed, what is not read yet */
-    uint8_t *out;
-    size_t out_at, out_n, out_cap;
+    slim_buf *out; /* NULL: nothing waits */
+    size_t out_n;
     bool established, failed, no_memory, shut;
     bool asked_again; /* the peer wants to renegotiate */
     bool key_flood;   /* the peer changes its keys far too often */
@@ -49,22 +50,20 @@ static int bio_read(BIO *b, char *to, size_t max, size_t *n)
 
 static bool out_room(slim_tls *t, size_t n)
 {
-    size_t cap = t->out_cap == 0 ? OUT_KEEP_BYTES : t->out_cap;
-    uint8_t *p;
+    size_t cap = t->out != NULL ? t->out->cap_bytes : 0, want = t->out_n + n;
+    slim_buf *bigger;
 
-    if (t->out_at > 0 && t->out_cap - t->out_n < n) {
-        memmove(t->out, t->out + t->out_at, t->out_n - t->out_at);
-        t->out_n -= t->out_at;
-        t->out_at = 0;
-    }
-    while (cap - t->out_n < n)
-        cap *= 2;
-    if (cap == t->out_cap)
+    if (want <= cap)
         return true;
-    if ((p = realloc(t->out, cap)) == NULL)
+    if (want < OUT_FIRST_BYTES)
+        want = OUT_FIRST_BYTES;
+    if ((bigger = slim_block_new(t->mem, want < cap * 2 ? cap * 2 : want)) == NULL)
         return false;
-    t->out = p;
-    t->out_cap = cap;
+    if (t->out != NULL) {
+        memcpy(bigger->mem, t->out->mem, t->out_n);
+        slim_buf_unref(t->out);
+    }
+    t->out = bigger;
     return true;
 }
 
@@ -78,7 +77,7 @@ static int bio_write(BIO *b, const char *from, size_t n, size_t *written)
         t->no_memory = true;
         return 0;
     }
-    memcpy(t->out + t->out_n, from, n);
+    memcpy(t->out->mem + t->out_n, from, n);
     t->out_n += n;
     *written = n;
     return 1;
@@ -127,13 +126,16 @@ static void on_message(int writes, int version, int type, const void *p, size_t 
         t->key_flood = true;
 }
 
-static slim_tls *tls_new(slim_tls_ctx *c)
+static slim_tls *tls_new(slim_tls_ctx *c, slim_mem *mem)
 {
-    slim_tls *t = calloc(1, sizeof(*t));
+    slim_tls *t = slim_zalloc(mem, 1, sizeof(*t));
     BIO *bio;
 
     pthread_once(&method_once, method_make);
-    if (t == NULL || method == NULL || (t->ssl = SSL_new(c->ssl)) == NULL || (bio = BIO_new(method)) == NULL) {
+    if (t == NULL)
+        return NULL;
+    t->mem = mem;
+    if (method == NULL || (t->ssl = SSL_new(c->ssl)) == NULL || (bio = BIO_new(method)) == NULL) {
         slim_tls_free(t);
         return NULL;
     }
@@ -146,9 +148,9 @@ static slim_tls *tls_new(slim_tls_ctx *c)
     return t;
 }
 
-slim_tls *slim_tls_accept(slim_tls_ctx *c)
+slim_tls *slim_tls_accept(slim_tls_ctx *c, slim_mem *mem)
 {
-    slim_tls *t = tls_new(c);
+    slim_tls *t = tls_new(c, mem);
 
     if (t != NULL)
         SSL_set_accept_state(t->ssl);
@@ -162,9 +164,9 @@ static bool is_address(const char *name)
     return inet_pton(AF_INET, name, raw) == 1 || inet_pton(AF_INET6, name, raw) == 1;
 }
 
-slim_tls *slim_tls_connect(slim_tls_ctx *c, const char *server_name)
+slim_tls *slim_tls_connect(slim_tls_ctx *c, slim_mem *mem, const char *server_name)
 {
-    slim_tls *t = tls_new(c);
+    slim_tls *t = tls_new(c, mem);
     bool ok;
 
     if (t == NULL)
@@ -190,8 +192,9 @@ void slim_tls_free(slim_tls *t)
     if (t == NULL)
         return;
     SSL_free(t->ssl);
-    free(t->out);
-    free(t);
+    if (t->out != NULL)
+        slim_buf_unref(t->out);
+    slim_free(t->mem, t);
 }
 
 /* The bytes are none of TLS at all. Inside of TLS such a record is only a broken one. */
@@ -283,13 +286,19 @@ slim_err slim_tls_write(slim_tls *t, const slim_bytes *parts, size_t n_parts)
 {
     /* Pieces are gathered here, so that a record is full whatever the pieces are: each record costs half a microsecond. */
     static _Thread_local uint8_t record[RECORD_BYTES];
-    size_t used = 0;
+    size_t used = 0, total = 0;
     slim_err e;
 
     if (t->failed)
         return SLIM_E_PROTOCOL;
     if (!slim_tls_established(t))
         return SLIM_E_AGAIN;
+    for (size_t i = 0; i < n_parts; i++)
+        total += parts[i].n;
+    if (total > 0 && !out_room(t, total + (total / RECORD_BYTES + 1) * RECORD_EXTRA_BYTES)) {
+        t->no_memory = true;
+        return fail(t);
+    }
     for (size_t i = 0; i < n_parts; i++) {
         slim_bytes rest = parts[i];
 
@@ -318,28 +327,19 @@ slim_err slim_tls_write(slim_tls *t, const slim_bytes *parts, size_t n_parts)
 
 size_t slim_tls_pending(const slim_tls *t)
 {
-    return t->out_n - t->out_at;
+    return t->out_n;
 }
 
-size_t slim_tls_pull(slim_tls *t, uint8_t *out, size_t cap)
+slim_buf *slim_tls_take(slim_tls *t, slim_bytes *cipher)
 {
-    size_t n = slim_tls_pending(t);
+    slim_buf *out = t->out;
 
-    if (n > cap)
-        n = cap;
-    if (n == 0)
-        return 0;
-    memcpy(out, t->out + t->out_at, n);
-    t->out_at += n;
-    if (t->out_at < t->out_n)
-        return n;
-    t->out_at = t->out_n = 0;
-    if (t->out_cap > OUT_KEEP_BYTES) { /* an idle link keeps no buffer */
-        free(t->out);
-        t->out = NULL;
-        t->out_cap = 0;
-    }
-    return n;
+    if (t->out_n == 0)
+        return NULL;
+    *cipher = slim_bytes_of(out->mem, t->out_n);
+    t->out = NULL;
+    t->out_n = 0;
+    return out;
 }
 
 void slim_tls_shutdown(slim_tls *t)

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/buf.h"
 #include "core/bytes.h"
 
 /* Where a certificate, key or CA comes from: a file, or PEM text. Both NULL: none. */
@@ -32,22 +33,22 @@ void slim_tls_ctx_free(slim_tls_ctx *c);
 
 typedef struct slim_tls slim_tls;
 /* server_name: client only, SNI and verification name (an IP literal is verified as one and not sent as SNI). NULL: no memory. */
-slim_tls *slim_tls_accept(slim_tls_ctx *c);
-slim_tls *slim_tls_connect(slim_tls_ctx *c, const char *server_name);
+slim_tls *slim_tls_accept(slim_tls_ctx *c, slim_mem *mem);
+slim_tls *slim_tls_connect(slim_tls_ctx *c, slim_mem *mem, const char *server_name);
 void slim_tls_free(slim_tls *t);
 
 /* Gives ciphertext from the wire, which must stay until slim_tls_read says that more is needed or fails: it is read in place. */
 void slim_tls_feed(slim_tls *t, slim_bytes cipher);
 /* Reads decrypted bytes, running the handshake as needed; a client's first read, with nothing fed, begins it. *n = 0 with SLIM_OK:
  * more ciphertext is needed. E_CLOSED: the peer's close_notify. E_PROTOCOL: handshake or record failed, slim_tls_why tells; an
- * alert may be waiting in slim_tls_pull. */
+ * alert may be waiting in slim_tls_take. */
 slim_err slim_tls_read(slim_tls *t, uint8_t *out, size_t cap, size_t *n);
 bool slim_tls_established(const slim_tls *t);
 /* Encrypts; the pieces are gathered into full records. E_AGAIN before the handshake is done. */
 slim_err slim_tls_write(slim_tls *t, const slim_bytes *parts, size_t n_parts);
-/* Ciphertext to send: how much waits, and a move of up to cap bytes into out. */
+/* Ciphertext to send: how much waits, and the block all of it lies in, with a reference for the caller; NULL when there is none. */
 size_t slim_tls_pending(const slim_tls *t);
-size_t slim_tls_pull(slim_tls *t, uint8_t *out, size_t cap);
+slim_buf *slim_tls_take(slim_tls *t, slim_bytes *cipher);
 /* Queues a close_notify. */
 void slim_tls_shutdown(slim_tls *t);
 const char *slim_tls_why(const slim_tls *t); /* reason of the last failure, for logs */

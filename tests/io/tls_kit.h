@@ -155,6 +155,24 @@ static inline void take(peer *a, const uint8_t *from, size_t n)
     free(copy);
 }
 
+/* Takes all that waits, which must fit into max bytes. */
+static inline size_t pull(slim_tls *t, uint8_t *to, size_t max)
+{
+    size_t n = slim_tls_pending(t);
+    slim_bytes cipher;
+    slim_buf *block = slim_tls_take(t, &cipher);
+
+    cr_assert_eq(block == NULL, n == 0);
+    cr_assert_eq(slim_tls_pending(t), 0);
+    if (block == NULL)
+        return 0;
+    cr_assert_eq(cipher.n, n);
+    cr_assert_leq(n, max);
+    memcpy(to, cipher.p, n);
+    slim_buf_unref(block);
+    return n;
+}
+
 /* Moves what waits in a over to b, in pieces of so many bytes (0: all at once). Returns how much. */
 static inline size_t move(peer *a, peer *b, size_t piece)
 {
@@ -167,12 +185,14 @@ static inline size_t move(peer *a, peer *b, size_t piece)
         while ((k = BIO_read(a->out, buf, sizeof(buf))) > 0)
             add(&a->wire, &a->wire_n, &a->wire_cap, buf, (size_t)k);
     } else {
-        while (slim_tls_pending(a->t) > 0) {
-            n = slim_tls_pending(a->t);
-            cr_assert_eq(slim_tls_pull(a->t, buf, sizeof(buf)), n < sizeof(buf) ? n : sizeof(buf));
-            add(&a->wire, &a->wire_n, &a->wire_cap, buf, n < sizeof(buf) ? n : sizeof(buf));
+        slim_bytes cipher;
+        slim_buf *block = slim_tls_take(a->t, &cipher);
+
+        if (block != NULL) {
+            add(&a->wire, &a->wire_n, &a->wire_cap, cipher.p, cipher.n);
+            slim_buf_unref(block);
         }
-        cr_assert_eq(slim_tls_pull(a->t, buf, sizeof(buf)), 0);
+        cr_assert_null(slim_tls_take(a->t, &cipher));
     }
     for (size_t at = from; at < a->wire_n; at += n) {
         n = a->wire_n - at;
@@ -238,8 +258,8 @@ static inline pair pair_of(const slim_tls_config *server, const slim_tls_config 
 {
     pair q = {.sc = server_ctx(server), .cc = client_ctx(client)};
 
-    q.s = slim_peer(slim_tls_accept(q.sc));
-    q.c = slim_peer(slim_tls_connect(q.cc, name));
+    q.s = slim_peer(slim_tls_accept(q.sc, &slim_mem_libc));
+    q.c = slim_peer(slim_tls_connect(q.cc, &slim_mem_libc, name));
     settle(&q.c, &q.s, piece);
     return q;
 }
