@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #define HEADERS_MAX 64
+#define SERVER_NAME_MAX 255 /* of the extension of TLS that names the server */
 #define DIGITS "0123456789"
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
@@ -234,5 +235,8 @@ slim_err cfg_read_client(cfg_reader *r, const cfg_path *p, const cfg_node *n, sl
     if (out->link_id != NULL && out->link_id[0] == '\0')
         return cfg_fail(r, &(cfg_path){p, "link_id", 0}, cfg_lookup(r, n, "link_id"),
                         "must not be empty; leave it out for a random one");
+    if (out->server_name != NULL && (strlen(out->server_name) > SERVER_NAME_MAX || out->server_name[0] == '.'))
+        return cfg_fail(r, &(cfg_path){p, "server_name", 0}, cfg_lookup(r, n, "server_name"),
+                        "no host name: one has at most %d bytes and does not begin with a dot", SERVER_NAME_MAX);
     return check_endpoint(r, p, n, out);
 }

@@ -1,4 +1,4 @@
-#include "io/conn.h"
+#include "io/conn_int.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -7,11 +7,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "io/address.h"
-
-#define OUT_IOV 64
-#define OUT_BYTES (256u * 1024)
-#define PLAIN_BLOCK_BYTES 16384u
 /* How long an ended connection waits for the peer's FIN, and how often it looks whether the peer's kernel has all: what the peer
  * sends to a descriptor that is closed already is answered by a reset, and that would take our last bytes with it. */
 #define LINGER_NS 200000000u
@@ -20,49 +15,15 @@
 /* The time limit of the setup, times this, for those who leave in order. */
 #define PATIENT_TIMES 12
 
-typedef enum conn_state { CONN_CONNECTING, CONN_HANDSHAKE, CONN_OPEN, CONN_FLUSHING, CONN_LINGERING, CONN_CLOSED } conn_state;
-
-struct slim_conn {
-    slim_io_user io_user;
-    slim_io *io;
-    const slim_conn_config *cfg;
-    void *user;
-    slim_sock *sock;
-    int fd; /* while on no io */
-    slim_h2 *h2;
-    slim_tls *tls;
-    conn_state state;
-    bool leaving, released;
-    bool is_dirty, sending, is_tcp, wants_quick_ack, aged, ended, said_goodbye;
-    bool tls_broken; /* nothing can be encrypted any more; an alert may wait */
-    bool idle;       /* no stream since idle_since_ns */
-    uint64_t idle_since_ns;
-    slim_err why;
-    bool patient; /* ending: streams may finish first */
-    slim_conn *next_dirty, *prev, *next;
-    struct iovec *iov; /* OUT_IOV of them, none while nothing is to be sent */
-    size_t n_iov, iov_at;
-    slim_buf *cipher; /* what a TLS send in flight names */
-    uint64_t born_ns;
-    uint64_t ping_due_ns; /* the next PING, or the end of the wait for its answer */
-    uint64_t progress_ns; /* ending: when bytes left last */
-    size_t outq_bytes;    /* lingering: what the kernel still held at the last look */
-    slim_timer timer;
-    char peer[SLIM_SOCKADDR_TEXT];
-    char text[192];
-};
-
 static void conn_event(slim_io_user *user, const slim_ring_event *ev);
 static void conn_timer(slim_timer *timer, uint64_t now_ns);
-static void conn_send_next(slim_conn *c);
-static void conn_feed_tls(slim_conn *c, slim_bytes cipher);
 
 static inline slim_conn *conn_of_timer(slim_timer *t)
 {
     return (slim_conn *)((char *)t - offsetof(slim_conn, timer));
 }
 
-static void conn_mark_dirty(slim_conn *c)
+void conn_mark_dirty(slim_conn *c)
 {
     if (c->is_dirty)
         return;
@@ -143,8 +104,7 @@ static void conn_free(slim_conn *c)
         slim_h2_free(c->h2);
     if (c->tls != NULL)
         slim_tls_free(c->tls);
-    if (c->cipher != NULL)
-        slim_buf_unref(c->cipher);
+    conn_tls_drop(c);
     slim_free(c->io->mem, c->iov);
     slim_free(c->io->mem, c);
 }
@@ -178,7 +138,11 @@ static slim_conn *conn_new(slim_io *io, const slim_conn_config *cfg, void *user)
 
 static uint64_t conn_age_due(const slim_conn *c)
 {
-    return c->cfg->max_age_ns == 0 || c->aged ? SLIM_TIMERS_NEVER : c->born_ns + c->cfg->max_age_ns;
+    if (c->aged)
+        return SLIM_TIMERS_NEVER;
+    if (c->tls != NULL && slim_tls_worn(c->tls))
+        return c->born_ns;
+    return c->cfg->max_age_ns == 0 ? SLIM_TIMERS_NEVER : c->born_ns + c->cfg->max_age_ns;
 }
 
 static uint64_t conn_idle_due(const slim_conn *c)
@@ -193,7 +157,7 @@ static uint64_t conn_patience_ns(const slim_conn *c)
     return c->patient ? c->cfg->setup_timeout_ns * PATIENT_TIMES : c->cfg->setup_timeout_ns;
 }
 
-static void conn_arm(slim_conn *c)
+void conn_arm(slim_conn *c)
 {
     uint64_t due = SLIM_TIMERS_NEVER, now = c->io->now_ns;
 
@@ -243,7 +207,7 @@ static void conn_established(slim_conn *c)
     slim_sock_recv_start(c->sock);
     conn_mark_dirty(c);
     if (c->tls != NULL && !c->cfg->h2.server)
-        conn_feed_tls(c, slim_bytes_of(NULL, 0)); /* a client has the first word */
+        conn_tls_feed(c, slim_bytes_of(NULL, 0)); /* a client has the first word */
     if (c->state == CONN_OPEN && c->cfg->ready != NULL)
         c->cfg->ready(c);
 }
@@ -417,8 +381,7 @@ void slim_conn_abort(slim_conn *c, slim_err why, const char *text)
     conn_mark_dirty(c); /* the flush closes the socket: never inside a callback of h2 */
 }
 
-/* An error of the peer: what is queued (a GOAWAY, an alert) still goes out. */
-static void conn_fail(slim_conn *c, slim_err why, const char *text)
+void conn_fail(slim_conn *c, slim_err why, const char *text)
 {
     if (c->why == SLIM_OK) {
         c->why = why;
@@ -485,6 +448,8 @@ static void conn_timer(slim_timer *timer, uint64_t now_ns)
             slim_h2_goaway(c->h2, 0);
             if (c->cfg->aged != NULL)
                 c->cfg->aged(c);
+            else
+                slim_conn_close(c);
         } else if (now_ns >= c->ping_due_ns) {
             if (slim_h2_ping_pending(c->h2)) {
                 slim_conn_abort(c, SLIM_E_TIMEOUT, "keep-alive PING not answered in time");
@@ -512,7 +477,7 @@ static void conn_timer(slim_timer *timer, uint64_t now_ns)
     }
 }
 
-static void conn_feed(slim_conn *c, slim_bytes in, slim_buf *hold)
+void conn_feed(slim_conn *c, slim_bytes in, slim_buf *hold)
 {
     slim_err e;
     bool was_alive, pinged;
@@ -535,75 +500,6 @@ static void conn_feed(slim_conn *c, slim_bytes in, slim_buf *hold)
         conn_mark_dirty(c);
 }
 
-static void conn_tls_fail(slim_conn *c, slim_err e)
-{
-    c->tls_broken = true;
-    conn_fail(c, e, e == SLIM_E_PROTOCOL ? slim_tls_why(c->tls) : slim_err_text(e));
-}
-
-/* Where plaintext goes: a slab, or a block while no slab is free. */
-static slim_buf *conn_plain_new(slim_conn *c)
-{
-    slim_buf *slab = slim_ring_slab_take(c->io->ring);
-
-    return slab != NULL ? slab : slim_block_new(c->io->mem, PLAIN_BLOCK_BYTES);
-}
-
-/* Decrypts as many records as there are and have room, so that HTTP/2 sees long pieces. *n = 0 with SLIM_OK: no more. */
-static slim_err conn_decrypt(slim_conn *c, slim_buf *plain, size_t at, size_t *n)
-{
-    size_t got;
-    slim_err e;
-
-    *n = 0;
-    do {
-        e = slim_tls_read(c->tls, plain->mem + at + *n, plain->cap_bytes - at - *n, &got);
-        *n += got;
-    } while (e == SLIM_OK && got > 0 && at + *n < plain->cap_bytes);
-    return e;
-}
-
-/* Decrypts what came and feeds it. */
-static void conn_feed_tls(slim_conn *c, slim_bytes cipher)
-{
-    slim_buf *plain = NULL;
-    size_t at = 0, n;
-    slim_err e = SLIM_OK;
-
-    slim_tls_feed(c->tls, cipher);
-    while (e == SLIM_OK && c->state != CONN_CLOSED) {
-        if (plain != NULL && at == plain->cap_bytes) {
-            slim_buf_unref(plain);
-            plain = NULL;
-        }
-        if (plain == NULL) {
-            at = 0;
-            if ((plain = conn_plain_new(c)) == NULL) {
-                e = SLIM_E_NOMEM;
-                break;
-            }
-        }
-        e = conn_decrypt(c, plain, at, &n);
-        if (c->state == CONN_HANDSHAKE && slim_tls_established(c->tls)) {
-            c->state = CONN_OPEN;
-            conn_arm(c);
-            if (c->cfg->ready != NULL)
-                c->cfg->ready(c);
-        }
-        if (n == 0)
-            break;
-        conn_feed(c, slim_bytes_of(plain->mem + at, n), plain);
-        at += n;
-    }
-    if (plain != NULL)
-        slim_buf_unref(plain);
-    conn_mark_dirty(c); /* handshake bytes, alerts */
-    if (e == SLIM_E_CLOSED)
-        slim_conn_close(c);
-    else if (e != SLIM_OK)
-        conn_tls_fail(c, e);
-}
-
 static void conn_recv(slim_conn *c, const slim_ring_event *ev)
 {
     if (ev->res > 0) {
@@ -612,7 +508,7 @@ static void conn_recv(slim_conn *c, const slim_ring_event *ev)
         c->io->bytes_in += in.n;
         c->wants_quick_ack = c->is_tcp && in.n < STREAMING_BYTES;
         if (c->tls != NULL && c->state != CONN_LINGERING)
-            conn_feed_tls(c, in);
+            conn_tls_feed(c, in);
         else
             conn_feed(c, in, ev->slab);
         if (c->wants_quick_ack)
@@ -650,9 +546,7 @@ static void conn_sent(slim_conn *c, int res)
     }
     if (c->iov_at == c->n_iov) {
         c->n_iov = c->iov_at = 0;
-        if (c->cipher != NULL)
-            slim_buf_unref(c->cipher);
-        c->cipher = NULL;
+        conn_tls_drop(c);
     }
     conn_mark_dirty(c);
 }
@@ -683,47 +577,9 @@ static void conn_event(slim_io_user *user, const slim_ring_event *ev)
     }
 }
 
-static void conn_submit(slim_conn *c)
-{
-    c->sending = true;
-    c->wants_quick_ack = false; /* our bytes carry the ACK */
-    slim_sock_send(c->sock, c->iov + c->iov_at, c->n_iov - c->iov_at);
-}
-
 static bool conn_has_output(const slim_conn *c)
 {
     return (c->tls != NULL && slim_tls_pending(c->tls) > 0) || slim_h2_wants_write(c->h2);
-}
-
-/* Moves plaintext through TLS. */
-static void conn_seal(slim_conn *c)
-{
-    slim_bytes cipher;
-    size_t n;
-
-    /* Nothing may follow a close_notify. */
-    if (slim_tls_established(c->tls) && c->state != CONN_HANDSHAKE && !c->said_goodbye) {
-        while (!c->tls_broken && slim_tls_pending(c->tls) < OUT_BYTES &&
-               (n = slim_h2_pull(c->h2, c->iov, OUT_IOV, OUT_BYTES)) > 0) {
-            slim_bytes parts[OUT_IOV];
-            size_t total = 0;
-            slim_err e;
-
-            for (size_t i = 0; i < n; i++) {
-                parts[i] = slim_bytes_of(c->iov[i].iov_base, c->iov[i].iov_len);
-                total += parts[i].n;
-            }
-            e = slim_tls_write(c->tls, parts, n);
-            slim_h2_sent(c->h2, total);
-            if (e != SLIM_OK)
-                conn_tls_fail(c, e);
-        }
-    }
-    if ((c->cipher = slim_tls_take(c->tls, &cipher)) == NULL)
-        return;
-    c->iov[0] = (struct iovec){(void *)(uintptr_t)cipher.p, cipher.n};
-    c->n_iov = 1;
-    c->iov_at = 0;
 }
 
 /* Ends the socket; SLIM_EV_CLOSED frees the connection. The streams end here, outside of every callback of h2. */
@@ -756,18 +612,20 @@ static void conn_send_next(slim_conn *c)
             slim_h2_rest(c->h2);
             slim_free(c->io->mem, c->iov);
             c->iov = NULL;
-        } else if (c->iov == NULL && (c->iov = slim_alloc(c->io->mem, OUT_IOV * sizeof(*c->iov))) == NULL) {
+        } else if (c->iov == NULL && (c->iov = slim_alloc(c->io->mem, CONN_OUT_IOV * sizeof(*c->iov))) == NULL) {
             slim_conn_abort(c, SLIM_E_NOMEM, "out of memory");
             return;
         } else if (c->tls != NULL) {
-            conn_seal(c);
+            conn_tls_seal(c);
         } else {
-            c->n_iov = slim_h2_pull(c->h2, c->iov, OUT_IOV, OUT_BYTES);
+            c->n_iov = slim_h2_pull(c->h2, c->iov, CONN_OUT_IOV, CONN_OUT_BYTES);
             c->iov_at = 0;
         }
     }
     if (c->n_iov > 0) {
-        conn_submit(c);
+        c->sending = true;
+        c->wants_quick_ack = false; /* our bytes carry the ACK */
+        slim_sock_send(c->sock, c->iov + c->iov_at, c->n_iov - c->iov_at);
         return;
     }
     if (c->state == CONN_OPEN && slim_h2_finished(c->h2)) {

@@ -19,7 +19,8 @@ struct slim_conn_config {
     uint64_t tcp_keepalive_ns; /* 0: off */
     /* Client: the transport stands, calls may be made. */
     void (*ready)(slim_conn *c);
-    /* The connection reached max_age_ns: end its streams, then call slim_conn_close. */
+    /* The connection reached max_age_ns, or its TLS keys are worn out: end its streams, then call slim_conn_close. NULL: it is
+     * closed. */
     void (*aged)(slim_conn *c);
     /* The connection was taken off its io after slim_conn_leave: it belongs to whoever calls slim_conn_join. */
     void (*left)(slim_conn *c, slim_io *io);

@@ -57,7 +57,7 @@ typedef struct slim_h2_config {
     const char *http_date; /* value of response headers' date, read when they are made; lives as long as the connection */
     const slim_h2_events *events;
     slim_mem *mem;
-    slim_purse *purse; /* what assembly, paused bytes and egress queues hold */
+    slim_purse *purse; /* what assembly, paused bytes, egress queues and pulls that are not sent yet hold */
 } slim_h2_config;
 
 /* A client as upstream's are: one call, frames of 16 KiB. events, mem, purse and http_date are the caller's to set. */

@@ -58,7 +58,8 @@ struct slim_h2 {
     /* the last pull, until slim_h2_sent took all of it */
     slim_slice *slice; /* H2_OUT_SLICES of them, none while nothing is to be sent: most links are idle */
     size_t n_slices, slice_at, out_bytes, out_max, out_max_slices;
-    slim_buf *control; /* frame headers and control frames of this pull */
+    size_t leaving_bytes; /* of messages, which count until the pull is sent */
+    slim_buf *control;    /* frame headers and control frames of this pull */
     size_t control_used;
 };
 

@@ -10,6 +10,8 @@ static void out_clear(slim_h2 *h)
         slim_buf_unref(h->slice[i].buf);
     h->n_slices = h->slice_at = 0;
     h->out_bytes = 0;
+    slim_purse_add(h->cfg.purse, -(int64_t)h->leaving_bytes);
+    h->leaving_bytes = 0;
     if (h->control != NULL)
         slim_buf_unref(h->control);
     h->control = NULL;
@@ -84,7 +86,7 @@ int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *
     h->n_slices += k;
     h->out_bytes += n;
     h->void_frames = 0; /* window updates follow */
-    slim_purse_add(h->cfg.purse, -(int64_t)n);
+    h->leaving_bytes += n;
     return n == length ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 

@@ -9,9 +9,14 @@
 #define RECORD_BYTES 16384u    /* the largest plaintext of a record (RFC 8446, 5.1) */
 #define RECORD_EXTRA_BYTES 64u /* header, nonce, type, tag and more than that, of a record */
 #define OUT_FIRST_BYTES 2048u
+#define HOST_MAX_BYTES 256u
+/* About a third of what one key of AES-GCM may encrypt (RFC 8446, 5.5: 2^24.5 full records). */
+#define KEY_BYTES (INT64_C(1) << 37)
 /* New keys cost as much as several records and may ask for an answer, in 27 bytes. Nobody needs them more often than this. */
 #define KEY_UPDATES_FREE 32u
 #define KEY_UPDATE_PER_BYTES 65536u
+/* Answers wait here while a send is under way, and nothing else does. */
+#define ANSWERS_MAX_BYTES 4096u
 
 struct slim_tls {
     SSL *ssl;
@@ -20,9 +25,10 @@ struct slim_tls {
     slim_buf *out; /* NULL: nothing waits */
     size_t out_n;
     bool established, failed, no_memory, shut;
-    bool asked_again; /* the peer wants to renegotiate */
-    bool key_flood;   /* the peer changes its keys far too often */
-    uint32_t key_updates;
+    const char *refused;               /* what the peer wants and does not get */
+    uint32_t key_updates;              /* of the peer */
+    int64_t key_bytes, key_left_bytes; /* what a key of ours may encrypt in all, and this one yet */
+    bool worn;                         /* it has done so, and there will be no other */
     uint64_t fed_bytes;
     char why[192];
 };
@@ -35,7 +41,7 @@ static int bio_read(BIO *b, char *to, size_t max, size_t *n)
 
     BIO_clear_retry_flags(b);
     *n = 0;
-    if (t->key_flood)
+    if (t->refused != NULL)
         return 0; /* ends the read that is under way */
     *n = t->in.n < max ? t->in.n : max;
     if (*n == 0) {
@@ -113,17 +119,21 @@ static void on_info(const SSL *ssl, int where, int value)
     slim_tls *t = BIO_get_data(SSL_get_rbio(ssl));
 
     if (where == SSL_CB_WRITE_ALERT && (value & 0xff) == SSL_AD_NO_RENEGOTIATION)
-        t->asked_again = true;
+        t->refused = "the peer asks for a new handshake";
 }
 
 static void on_message(int writes, int version, int type, const void *p, size_t n, SSL *ssl, void *arg)
 {
     slim_tls *t = arg;
 
-    if (writes || type != SSL3_RT_HANDSHAKE || n == 0 || *(const uint8_t *)p != SSL3_MT_KEY_UPDATE)
+    if (type != SSL3_RT_HANDSHAKE || n == 0 || *(const uint8_t *)p != SSL3_MT_KEY_UPDATE)
         return;
-    if (++t->key_updates > KEY_UPDATES_FREE + t->fed_bytes / KEY_UPDATE_PER_BYTES)
-        t->key_flood = true;
+    if (writes)
+        t->key_left_bytes = t->key_bytes;
+    else if (++t->key_updates > KEY_UPDATES_FREE + t->fed_bytes / KEY_UPDATE_PER_BYTES)
+        t->refused = "the peer changes its keys too often";
+    else if (t->out_n > ANSWERS_MAX_BYTES)
+        t->refused = "the peer asks for new keys and does not read the answers";
 }
 
 static slim_tls *tls_new(slim_tls_ctx *c, slim_mem *mem)
@@ -135,6 +145,7 @@ static slim_tls *tls_new(slim_tls_ctx *c, slim_mem *mem)
     if (t == NULL)
         return NULL;
     t->mem = mem;
+    t->key_bytes = t->key_left_bytes = c->key_bytes != 0 ? c->key_bytes : KEY_BYTES;
     if (method == NULL || (t->ssl = SSL_new(c->ssl)) == NULL || (bio = BIO_new(method)) == NULL) {
         slim_tls_free(t);
         return NULL;
@@ -157,29 +168,51 @@ slim_tls *slim_tls_accept(slim_tls_ctx *c, slim_mem *mem)
     return t;
 }
 
-static bool is_address(const char *name)
+/* A host as a certificate names it: no brackets around an address and no zone behind it, no dot at the end of a name. False: it can
+ * be neither; a dot in front would stand for all names that end so. */
+static bool plain_name(const char *name, char to[HOST_MAX_BYTES], bool *is_address)
 {
+    size_t n = strlen(name), inner = n;
+    const char *from = name;
     uint8_t raw[16];
 
-    return inet_pton(AF_INET, name, raw) == 1 || inet_pton(AF_INET6, name, raw) == 1;
+    if (n >= HOST_MAX_BYTES || name[0] == '.')
+        return false;
+    if (n > 2 && name[0] == '[' && name[n - 1] == ']') {
+        from++;
+        inner -= 2;
+    }
+    if (memchr(from, '%', inner) != NULL)
+        inner = strcspn(from, "%");
+    memcpy(to, from, inner);
+    to[inner] = '\0';
+    *is_address = inet_pton(AF_INET6, to, raw) == 1 || inet_pton(AF_INET, to, raw) == 1;
+    if (*is_address)
+        return true;
+    if (n > 0 && name[n - 1] == '.')
+        n--;
+    memcpy(to, name, n);
+    to[n] = '\0';
+    return true;
 }
 
 slim_tls *slim_tls_connect(slim_tls_ctx *c, slim_mem *mem, const char *server_name)
 {
     slim_tls *t = tls_new(c, mem);
-    bool ok;
+    char name[HOST_MAX_BYTES];
+    bool ok, is_address;
 
     if (t == NULL)
         return NULL;
     SSL_set_connect_state(t->ssl);
-    if (is_address(server_name)) {
-        ok = !c->verify_peer || X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(t->ssl), server_name) == 1;
+    if (!plain_name(server_name, name, &is_address)) {
+        ok = false;
+    } else if (is_address) {
+        ok = !c->verify_peer || X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(t->ssl), name) == 1;
     } else {
         /* A common name is no host name (RFC 9525, 6.3). */
         SSL_set_hostflags(t->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-        /* The macro for it casts const away. */
-        ok = SSL_ctrl(t->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)server_name) == 1 &&
-             (!c->verify_peer || SSL_set1_host(t->ssl, server_name) == 1);
+        ok = SSL_set_tlsext_host_name(t->ssl, name) == 1 && (!c->verify_peer || SSL_set1_host(t->ssl, name) == 1);
     }
     if (ok)
         return t;
@@ -197,18 +230,11 @@ void slim_tls_free(slim_tls *t)
     slim_free(t->mem, t);
 }
 
-/* The bytes are none of TLS at all. Inside of TLS such a record is only a broken one. */
-static bool speaks_something_else(const slim_tls *t, int reason)
-{
-    return !t->established &&
-           (reason == SSL_R_HTTP_REQUEST || reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_HTTPS_PROXY_REQUEST);
-}
-
 static slim_err fail(slim_tls *t)
 {
     unsigned long e = ERR_peek_last_error();
-    const char *text = ERR_reason_error_string(e), *what = t->established ? "TLS failed" : "TLS handshake failed";
     int reason = ERR_GET_LIB(e) == ERR_LIB_SSL ? ERR_GET_REASON(e) : 0;
+    char words[sizeof(t->why) - sizeof("TLS handshake failed: ") + 1];
 
     ERR_clear_error();
     t->failed = true;
@@ -217,17 +243,11 @@ static slim_err fail(slim_tls *t)
         snprintf(t->why, sizeof(t->why), "out of memory");
         return SLIM_E_NOMEM;
     }
-    if (t->asked_again)
-        snprintf(t->why, sizeof(t->why), "%s: the peer asks for a new handshake", what);
-    else if (t->key_flood)
-        snprintf(t->why, sizeof(t->why), "%s: the peer changes its keys too often", what);
-    else if (speaks_something_else(t, reason))
-        snprintf(t->why, sizeof(t->why), "%s: the peer does not speak TLS", what);
-    else if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED) /* the result of the check is there even when nobody asked for one */
-        snprintf(t->why, sizeof(t->why), "%s: the peer's certificate was refused: %s", what,
-                 X509_verify_cert_error_string(SSL_get_verify_result(t->ssl)));
+    if (t->refused != NULL)
+        snprintf(words, sizeof(words), "%s", t->refused);
     else
-        snprintf(t->why, sizeof(t->why), "%s: %s", what, text != NULL ? text : "protocol error");
+        tls_words(t->ssl, t->established, reason, ERR_reason_error_string(e), words, sizeof(words));
+    snprintf(t->why, sizeof(t->why), "%s: %s", t->established ? "TLS failed" : "TLS handshake failed", words);
     return SLIM_E_PROTOCOL;
 }
 
@@ -261,7 +281,7 @@ slim_err slim_tls_read(slim_tls *t, uint8_t *out, size_t cap, size_t *n)
         t->established = true;
     }
     rc = SSL_read_ex(t->ssl, out, cap, n);
-    if (t->asked_again || t->key_flood) {
+    if (t->refused != NULL) {
         *n = 0;
         return fail(t);
     }
@@ -274,11 +294,24 @@ bool slim_tls_established(const slim_tls *t)
     return t->established && !SSL_in_init(t->ssl);
 }
 
+/* The key has encrypted as much as it may. TLS 1.2 has no other (a new handshake is refused by most, and by us): the connection is
+ * to end. ChaCha20 has no such limit. */
+static void key_spent(slim_tls *t)
+{
+    if (SSL_version(t->ssl) == TLS1_3_VERSION)
+        SSL_key_update(t->ssl, SSL_KEY_UPDATE_NOT_REQUESTED); /* said by the next write */
+    else
+        t->worn = SSL_CIPHER_get_cipher_nid(SSL_get_current_cipher(t->ssl)) != NID_chacha20_poly1305;
+}
+
 static slim_err seal(slim_tls *t, const uint8_t *p, size_t n)
 {
     size_t written;
 
     ERR_clear_error();
+    if (t->key_left_bytes <= 0)
+        key_spent(t);
+    t->key_left_bytes -= (int64_t)(n + RECORD_EXTRA_BYTES);
     return SSL_write_ex(t->ssl, p, n, &written) == 1 ? SLIM_OK : fail(t);
 }
 
@@ -323,6 +356,11 @@ slim_err slim_tls_write(slim_tls *t, const slim_bytes *parts, size_t n_parts)
         }
     }
     return used > 0 ? seal(t, record, used) : SLIM_OK;
+}
+
+bool slim_tls_worn(const slim_tls *t)
+{
+    return t->worn;
 }
 
 size_t slim_tls_pending(const slim_tls *t)

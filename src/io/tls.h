@@ -22,6 +22,7 @@ typedef struct slim_tls_config {
     bool skip_verify;   /* client: no check at all */
     int version;        /* 12 or 13: exactly this one is spoken */
     const char *where;  /* "config.yaml:12: tls" for messages */
+    int64_t key_bytes;  /* what a key may encrypt before it is renewed; 0: as much as AES-GCM allows */
 } slim_tls_config;
 
 typedef struct slim_tls_ctx slim_tls_ctx;
@@ -32,7 +33,9 @@ slim_err slim_tls_client_new(const slim_tls_config *cfg, slim_tls_ctx **out, cha
 void slim_tls_ctx_free(slim_tls_ctx *c);
 
 typedef struct slim_tls slim_tls;
-/* server_name: client only, SNI and verification name (an IP literal is verified as one and not sent as SNI). NULL: no memory. */
+/* server_name: client only, SNI and verification name. An address, with or without brackets and zone, is verified as one and not
+ * sent as SNI; a dot at the end of a name is none of it. NULL: no memory, or no name: empty, longer than
+ * 255 bytes, a dot in front. */
 slim_tls *slim_tls_accept(slim_tls_ctx *c, slim_mem *mem);
 slim_tls *slim_tls_connect(slim_tls_ctx *c, slim_mem *mem, const char *server_name);
 void slim_tls_free(slim_tls *t);
@@ -46,6 +49,8 @@ slim_err slim_tls_read(slim_tls *t, uint8_t *out, size_t cap, size_t *n);
 bool slim_tls_established(const slim_tls *t);
 /* Encrypts; the pieces are gathered into full records. E_AGAIN before the handshake is done. */
 slim_err slim_tls_write(slim_tls *t, const slim_bytes *parts, size_t n_parts);
+/* The key that we write with is used up and this version of TLS has no new one: end the connection soon. */
+bool slim_tls_worn(const slim_tls *t);
 /* Ciphertext to send: how much waits, and the block all of it lies in, with a reference for the caller; NULL when there is none. */
 size_t slim_tls_pending(const slim_tls *t);
 slim_buf *slim_tls_take(slim_tls *t, slim_bytes *cipher);

@@ -242,7 +242,8 @@ static SSL_CTX *context_new(const slim_tls_config *cfg, bool server)
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_TICKET);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(ctx, 0);
-    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    /* The chain that was configured and no other: without this mode, authorities that are only trusted would be sent along. */
+    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN);
     return ctx;
 }
 
@@ -260,13 +261,13 @@ static int select_h2(SSL *ssl, const unsigned char **out, unsigned char *out_n, 
     return SSL_TLSEXT_ERR_NOACK;
 }
 
-static slim_err context_keep(SSL_CTX *ssl, bool verify_peer, slim_tls_ctx **out)
+static slim_err context_keep(SSL_CTX *ssl, const slim_tls_config *cfg, bool verify_peer, slim_tls_ctx **out)
 {
     slim_tls_ctx *c = malloc(sizeof(*c));
 
     if (c == NULL)
         return SLIM_E_NOMEM;
-    *c = (slim_tls_ctx){ssl, verify_peer};
+    *c = (slim_tls_ctx){ssl, verify_peer, cfg->key_bytes};
     *out = c;
     return SLIM_OK;
 }
@@ -288,7 +289,7 @@ slim_err slim_tls_server_new(const slim_tls_config *cfg, slim_tls_ctx **out, cha
     if (given(&cfg->ca))
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
     SSL_CTX_set_alpn_select_cb(ctx, select_h2, NULL);
-    if ((e = context_keep(ctx, false, out)) == SLIM_OK)
+    if ((e = context_keep(ctx, cfg, false, out)) == SLIM_OK)
         return SLIM_OK;
     out_of_memory(cfg, why, why_n);
 fail:
@@ -313,7 +314,7 @@ slim_err slim_tls_client_new(const slim_tls_config *cfg, slim_tls_ctx **out, cha
     if (cfg->system_roots && SSL_CTX_set_default_verify_paths(ctx) != 1)
         ERR_clear_error();
     SSL_CTX_set_verify(ctx, cfg->skip_verify ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
-    if (SSL_CTX_set_alpn_protos(ctx, alpn, sizeof(alpn)) == 0 && context_keep(ctx, !cfg->skip_verify, out) == SLIM_OK)
+    if (SSL_CTX_set_alpn_protos(ctx, alpn, sizeof(alpn)) == 0 && context_keep(ctx, cfg, !cfg->skip_verify, out) == SLIM_OK)
         return SLIM_OK;
     e = out_of_memory(cfg, why, why_n);
 fail:

@@ -255,6 +255,8 @@ Test(config_errors, server_entries)
 
 Test(config_errors, client_entries)
 {
+    char long_name[300];
+
     refuse(CLIENT("{}"), "c.yaml:1: services.slim/0.dataplane.clients[0]: the key \"endpoint\" is missing, e.g. endpoint: "
                          "\"http://10.0.0.6:46357\"");
     refuse(CLIENT("{endpoint: \"\"}"), "c.yaml:1: services.slim/0.dataplane.clients[0]: the key \"endpoint\" is missing, e.g. "
@@ -275,6 +277,9 @@ Test(config_errors, client_entries)
     refuse_client("origin: \"${env:LINES}\"", ".origin: \"${env:LINES}\" is no URI; write https://name or https://name:port");
     refuse_client("origin: 5", ".origin: " STRING "the number 5");
     refuse_client("link_id: \"\"", ".link_id: must not be empty; leave it out for a random one");
+    snprintf(long_name, sizeof(long_name), "server_name: \"%0256d\"", 0);
+    refuse_client(long_name, ".server_name: no host name: one has at most 255 bytes and does not begin with a dot");
+    refuse_client("server_name: .example", ".server_name: no host name: one has at most 255 bytes and does not begin with a dot");
     refuse_client("rate_limit: many", ".rate_limit: expected calls/seconds like \"100/1\", found \"many\"");
     refuse_client("rate_limit: 5/", ".rate_limit: expected calls/seconds like \"100/1\", found \"5/\"");
     refuse_client("rate_limit: /5", ".rate_limit: expected calls/seconds like \"100/1\", found \"/5\"");

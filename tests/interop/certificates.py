@@ -19,10 +19,10 @@ class Authority:
         self.path = self._write(f"{label}.pem", self.certificate.public_bytes(serialization.Encoding.PEM))
 
     def leaf(self, label, usage):
-        """{"cert": path, "key": path} of a leaf for localhost and 127.0.0.1; usage is "server" or "client"."""
+        """{"cert": path, "key": path} of a leaf for localhost, 127.0.0.1 and ::1; usage is "server" or "client"."""
         key = ec.generate_private_key(ec.SECP256R1())
         purpose = ExtendedKeyUsageOID.SERVER_AUTH if usage == "server" else ExtendedKeyUsageOID.CLIENT_AUTH
-        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), *(x509.IPAddress(ipaddress.ip_address(a)) for a in ("127.0.0.1", "::1"))])
         certificate = self._sign(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, label)]), key.public_key(),
                                  [x509.BasicConstraints(ca=False, path_length=None), x509.ExtendedKeyUsage([purpose]), names])
         pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

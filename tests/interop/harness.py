@@ -140,7 +140,7 @@ class Node:
             family, address = socket.AF_UNIX, endpoint[len("unix://"):]
         else:
             host, port = endpoint.rsplit(":", 1)
-            family, address = socket.AF_INET, (host, int(port))
+            family, address = (socket.AF_INET6 if host.startswith("[") else socket.AF_INET), (host.strip("[]"), int(port))
         with socket.socket(family) as probe:
             probe.settimeout(1)
             return probe.connect_ex(address) == 0

@@ -2,7 +2,7 @@
 import pytest
 
 from certificates import Authority
-from harness import PeerError, free_port, server
+from harness import PeerError, free_port, server, wait_until
 
 
 @pytest.fixture
@@ -61,10 +61,18 @@ def test_tls_older_generation(make_node, make_peer, authority):
 def test_tls_refusals(make_node, make_peer, authority, folder):
     node, endpoint = tls_node(make_node, authority)
     stranger = Authority(folder, "stranger")
+
+    def told(words):
+        wait_until(lambda: words in node.process.log.read_text(), 10, f"the log tells: {words}")
+
     refused(make_peer, endpoint, tls={"ca": stranger.path})
+    told("the peer does not trust our certificate (unknown CA): it must be given the authority that signed source.cert")
     refused(make_peer, endpoint, tls={"ca": authority.path, "server_name": "elsewhere.example"})
+    told("the peer refuses our certificate (bad certificate)")
     refused(make_peer, endpoint, tls={"ca": authority.path, "version": "tls1.2"})
+    told("the peer does not speak TLS 1.3: set tls_version alike at both ends")
     refused(make_peer, "http://" + node.endpoints[0])
+    told("the peer does not speak TLS\"")
     # The node is none the worse for it.
     talk(make_peer, endpoint, tls={"ca": authority.path})
 
@@ -138,6 +146,27 @@ def test_nodes_linked_by_mutual_tls(make_node, make_peer, authority, dialler, li
         {"endpoint": f"https://localhost:{port}", "connection_type": "peer",
          "tls": {"source": {"type": "file", **authority.leaf("client", "client")}, "ca_source": {"type": "file", "path": authority.path}}}])
     across(make_peer, f"http://{near.endpoints[0]}", f"http://127.0.0.1:{front}", {})
+
+
+@pytest.mark.parametrize("host,bind,name", [("[::1]", "[::1]", None), ("127.0.0.1", "127.0.0.1", None), ("127.0.0.1", "127.0.0.1", "localhost."),
+                                            ("localhost", "127.0.0.1", "[::1]")])
+def test_names_that_our_own_client_verifies(make_node, make_peer, authority, host, bind, name):
+    port, front = free_port(), free_port()
+    make_node("listener", servers=[{"endpoint": f"{bind}:{port}", "tls": {"source": {"type": "file", **authority.leaf("server", "server")}}},
+                                   server(f"127.0.0.1:{front}")])
+    entry = {"endpoint": f"https://{host}:{port}", "connection_type": "peer",
+             "tls": {"ca_source": {"type": "file", "path": authority.path}}}
+    near = make_node("dialler", clients=[{**entry, **({"server_name": name} if name else {})}])
+    across(make_peer, f"http://{near.endpoints[0]}", f"http://127.0.0.1:{front}", {})
+
+
+def test_a_server_whose_name_is_another(make_node, authority):
+    port = free_port()
+    make_node("listener", servers=[{"endpoint": f"127.0.0.1:{port}", "tls": {"source": {"type": "file", **authority.leaf("server", "server")}}}])
+    near = make_node("dialler", clients=[{"endpoint": f"https://127.0.0.1:{port}", "server_name": "elsewhere.example.",
+                                          "tls": {"ca_source": {"type": "file", "path": authority.path}}}])
+    wait_until(lambda: "it is not for elsewhere.example: use a name that it has as server_name" in near.process.log.read_text(), 10,
+               "the log tells which name is wanted")
 
 
 def test_nodes_linked_by_a_unix_socket(make_node, make_peer, folder):

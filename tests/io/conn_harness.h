@@ -167,12 +167,12 @@ static inline void end_init(end *e, bool server, slim_tls_ctx *tls)
     slim_conn_config_ready(&e->cfg);
 }
 
-static inline void tls_make(net *n)
+static inline void tls_make(net *n, int version, int64_t key_bytes)
 {
     test_cert x = test_cert_make(&(test_cert_spec){.subject = "node", .names = "DNS:localhost"});
     char *pem = test_cert_pem(&x), *key = test_key_pem(&x, true, NULL), why[300] = "";
-    slim_tls_config s = {.cert.text = pem, .key.text = key, .version = 13, .where = "server"},
-                    c = {.ca.text = pem, .version = 13, .where = "client"};
+    slim_tls_config s = {.cert.text = pem, .key.text = key, .version = version, .where = "server", .key_bytes = key_bytes},
+                    c = {.ca.text = pem, .version = version, .where = "client"};
 
     cr_assert_eq(slim_tls_server_new(&s, &n->server_tls, why, sizeof(why)), SLIM_OK, "%s", why);
     cr_assert_eq(slim_tls_client_new(&c, &n->client_tls, why, sizeof(why)), SLIM_OK, "%s", why);
@@ -198,9 +198,15 @@ static inline void net_open(net *n, slim_ring_backend backend, bool tls)
     cr_assert_eq(e, SLIM_OK, "%s", why);
     cr_assert_eq(slim_io_init(&n->c, &cfg, &n->mem.mem, &n->budget, &why), SLIM_OK, "%s", why);
     if (tls)
-        tls_make(n);
+        tls_make(n, 13, 0);
     end_init(&n->server, true, n->server_tls);
     end_init(&n->client, false, n->client_tls);
+}
+
+/* What messages hold. */
+static inline int64_t net_used(const net *n)
+{
+    return n->budget.used_bytes + n->s.purse.unsettled_bytes + n->c.purse.unsettled_bytes;
 }
 
 static inline void io_close(slim_io *io)
@@ -218,7 +224,7 @@ static inline void net_close(net *n)
     io_close(&n->s);
     io_close(&n->c);
     cr_assert_eq(n->mem.live, 0, "%ld blocks of memory are left", n->mem.live);
-    cr_assert_eq(n->budget.used_bytes + n->s.purse.unsettled_bytes + n->c.purse.unsettled_bytes, 0);
+    cr_assert_eq(net_used(n), 0);
     slim_tls_ctx_free(n->server_tls);
     slim_tls_ctx_free(n->client_tls);
 }

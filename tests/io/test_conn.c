@@ -94,6 +94,8 @@ CONN_TEST(little_leaves_the_queue_before_the_socket_takes_it)
     FOR_MS(turn(&n->s), 100);
     cr_assert_gt(slim_stream_queued(k->s), 0);
     cr_assert_geq(slim_stream_queued(k->s) + (n->s.bytes_out - sent) + MIB, total);
+    /* What the socket does not take counts, as what is queued does. */
+    cr_assert_gt(net_used(n), (int64_t)slim_stream_queued(k->s) + 65000);
     WAIT(turn_both(n), n->client.calls[0].messages == N);
     part(n);
 }
@@ -378,6 +380,39 @@ CONN_TEST(age)
     cr_assert_eq(n->client.calls[0].messages, 1);
     expect_closed(&n->server, SLIM_OK, "");
     expect_closed(&n->client, SLIM_OK, "");
+}
+
+/* TLS 1.2 cannot renew a key: a connection that has encrypted all that one may ends as an old one does. */
+CONN_TEST(a_worn_key)
+{
+    enum { N = 40 };
+
+    if (!tls)
+        return;
+    slim_tls_ctx_free(n->server_tls);
+    slim_tls_ctx_free(n->client_tls);
+    tls_make(n, 12, MIB);
+    for (int closing = 0; closing < 2; closing++) {
+        end_init(&n->server, true, n->server_tls);
+        end_init(&n->client, false, n->client_tls);
+        if (closing)
+            n->server.close_when_aged = true;
+        else
+            n->server.cfg.aged = NULL;
+        talk(n, 1);
+        for (size_t i = 0; i < 10; i++)
+            say(&n->server.calls[0], i, 50000);
+        WAIT(turn_both(n), n->client.calls[0].messages == 10);
+        FOR_MS(turn_both(n), 20);
+        cr_assert_eq(n->server.aged + n->server.closed, 0);
+        for (size_t i = 10; i < N; i++)
+            say(&n->server.calls[0], i, 50000);
+        WAIT(turn_both(n), n->client.closed && n->server.closed);
+        cr_assert_eq(n->server.aged, closing);
+        cr_assert_eq(n->client.calls[0].messages, N);
+        expect_closed(&n->server, SLIM_OK, "");
+        expect_closed(&n->client, SLIM_OK, "");
+    }
 }
 
 /* ---- peers that do something else ---- */

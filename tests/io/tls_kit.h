@@ -244,7 +244,7 @@ static inline void expect_talk(peer *a, peer *b)
 
 static inline void expect_why(const peer *a, slim_err e, const char *part)
 {
-    cr_assert_eq(a->e, e, "%d", a->e);
+    cr_assert_eq(a->e, e, "%d instead of %d, for \"%s\"", a->e, e, part);
     cr_assert_not_null(strstr(slim_tls_why(a->t), part), "\"%s\" is not in \"%s\"", part, slim_tls_why(a->t));
 }
 
@@ -292,6 +292,47 @@ static inline void expect_works(const slim_tls_config *s, const slim_tls_config 
     pair_free(&q);
 }
 
-/* The client refuses the server. */
+/* ---- a slim end and OpenSSL itself ---- */
+
+static inline SSL_CTX *raw_ctx(int version)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+    int v = version == 12 ? TLS1_2_VERSION : TLS1_3_VERSION;
+
+    cr_assert_not_null(ctx);
+    SSL_CTX_set_min_proto_version(ctx, v);
+    SSL_CTX_set_max_proto_version(ctx, v);
+    return ctx;
+}
+
+typedef struct mixed {
+    slim_tls_ctx *ctx;
+    SSL_CTX *raw;
+    peer t, r;
+} mixed;
+
+/* alpn: in the form of the wire; NULL: not offered. */
+static inline mixed slim_server_up(int version, const char *alpn)
+{
+    slim_tls_config cfg = server_config(version);
+    mixed m = {.ctx = server_ctx(&cfg), .raw = raw_ctx(version)};
+
+    m.t = slim_peer(slim_tls_accept(m.ctx, &slim_mem_libc));
+    m.r = raw_peer(m.raw, false);
+    if (alpn != NULL)
+        cr_assert_eq(SSL_set_alpn_protos(m.r.raw, (const unsigned char *)alpn, (unsigned)strlen(alpn)), 0);
+    settle(&m.r, &m.t, 0);
+    cr_assert(slim_tls_established(m.t.t), "%s", slim_tls_why(m.t.t));
+    cr_assert(SSL_is_init_finished(m.r.raw));
+    return m;
+}
+
+static inline void mixed_free(mixed *m)
+{
+    peer_free(&m->t);
+    peer_free(&m->r);
+    slim_tls_ctx_free(m->ctx);
+    SSL_CTX_free(m->raw);
+}
 
 #endif
