@@ -12,6 +12,9 @@
 #define HEAD_BLOCKS 2
 #define HEAD_MAX_BYTES ((HEAD_BLOCKS + 1) * BLOCK_BYTES)
 
+/* So many messages of a direction are hashed as they are: most links subscribe and then wait, and shall not pay for a stream. */
+#define HEAD_AFTER 8
+
 /* The beginning of the last preimage of one direction, hashed up to a whole block. */
 typedef struct mac_head {
     SHA256_CTX state;
@@ -19,12 +22,17 @@ typedef struct mac_head {
     uint8_t bytes[HEAD_MAX_BYTES];
 } mac_head;
 
+typedef struct mac_way {
+    mac_head *head;
+    uint32_t seen; /* before there was a head */
+} mac_way;
+
 struct slim_mac {
     SHA256_CTX inner; /* key block, domain string, link id */
     SHA256_CTX outer; /* key block */
     slim_mem *mem;
     size_t head_n;
-    mac_head sign, verify;
+    mac_way sign, verify;
 };
 
 static const uint8_t domain[15] = "SLIM-DP-HDR-v1"; /* with its NUL */
@@ -37,7 +45,7 @@ slim_mac *slim_mac_new(slim_mem *m, const uint8_t key[SLIM_MAC_KEY_BYTES], slim_
     if (mac == NULL)
         return NULL;
     mac->mem = m;
-    mac->sign.known = mac->verify.known = false;
+    mac->sign = mac->verify = (mac_way){0};
     mac->head_n = BLOCK_BYTES - (sizeof(domain) + 4 + link_id.n) % BLOCK_BYTES + HEAD_BLOCKS * BLOCK_BYTES;
     memcpy(block, key, SLIM_MAC_KEY_BYTES);
     for (int i = 0; i < BLOCK_BYTES; i++)
@@ -57,23 +65,43 @@ slim_mac *slim_mac_new(slim_mem *m, const uint8_t key[SLIM_MAC_KEY_BYTES], slim_
     return mac;
 }
 
+static void head_free(slim_mac *mac, mac_head *head)
+{
+    if (head != NULL)
+        OPENSSL_cleanse(&head->state, sizeof(head->state));
+    slim_free(mac->mem, head);
+}
+
+/* NULL: it is too early, or there is no memory. */
+static mac_head *head_of(slim_mac *mac, mac_way *way)
+{
+    if (way->head != NULL)
+        return way->head;
+    if (way->seen < HEAD_AFTER)
+        way->seen++;
+    else if ((way->head = slim_alloc(mac->mem, sizeof(*way->head))) != NULL)
+        way->head->known = false;
+    return way->head;
+}
+
 void slim_mac_free(slim_mac *mac)
 {
     if (mac == NULL)
         return;
     OPENSSL_cleanse(&mac->inner, sizeof(mac->inner));
     OPENSSL_cleanse(&mac->outer, sizeof(mac->outer));
-    OPENSSL_cleanse(&mac->sign.state, sizeof(mac->sign.state));
-    OPENSSL_cleanse(&mac->verify.state, sizeof(mac->verify.state));
+    head_free(mac, mac->sign.head);
+    head_free(mac, mac->verify.head);
     slim_free(mac->mem, mac);
 }
 
-static void mac_tag(slim_mac *mac, mac_head *head, slim_bytes preimage, uint8_t tag[SLIM_MAC_TAG_BYTES])
+static void mac_tag(slim_mac *mac, mac_way *way, slim_bytes preimage, uint8_t tag[SLIM_MAC_TAG_BYTES])
 {
     SHA256_CTX c;
+    mac_head *head;
     uint8_t digest[SHA256_DIGEST_LENGTH];
 
-    if (preimage.n < mac->head_n) {
+    if (preimage.n < mac->head_n || (head = head_of(mac, way)) == NULL) {
         c = mac->inner;
     } else {
         if (!head->known || memcmp(head->bytes, preimage.p, mac->head_n) != 0) {

@@ -14,8 +14,8 @@ typedef struct slim_mac slim_mac;
 slim_mac *slim_mac_new(slim_mem *m, const uint8_t key[SLIM_MAC_KEY_BYTES], slim_bytes link_id);
 void slim_mac_free(slim_mac *mac); /* wipes */
 
-/* preimage: items 3 to 10, from slim_preimage_build. No allocation, no fetch. What the last preimage began with stays hashed, so a
- * stream between two names pays for what differs only. */
+/* preimage: items 3 to 10, from slim_preimage_build. No fetch; what each direction allocates once in its life makes it faster
+ * and may fail. What the last preimage began with stays hashed, so a stream between two names pays for what differs only. */
 void slim_mac_sign(slim_mac *mac, slim_bytes preimage, uint8_t tag[SLIM_MAC_TAG_BYTES]);
 /* Constant time. False also for a tag of another length. */
 bool slim_mac_verify(slim_mac *mac, slim_bytes preimage, slim_bytes tag);

@@ -200,3 +200,34 @@ Test(mac, preimages_that_begin_alike)
     for (int i = 0; i < 3; i++)
         slim_mac_free(mac[i]);
 }
+
+/* A link that said little has no room for the beginning of its preimages; one that gets none goes on without. */
+Test(mac, room_for_a_stream_comes_late)
+{
+    enum { N = 500 };
+    uint8_t key[SLIM_MAC_KEY_BYTES], own[SLIM_MAC_TAG_BYTES], want[SLIM_MAC_TAG_BYTES], rest[N], room[N + 400];
+    uint64_t seed = test_seed();
+    slim_bytes id = slim_bytes_str(GOLDEN_LINK_ID);
+
+    fill(&seed, key, sizeof(key));
+    fill(&seed, rest, N);
+    for (int failing = 0; failing < 2; failing++) {
+        test_mem heap;
+        slim_mac *mac;
+
+        test_mem_init(&heap, failing != 0 ? 1 : -1);
+        mac = slim_mac_new(&heap.mem, key, id);
+        for (int round = 0; round < 20; round++) {
+            rest[N - 1] ^= 1;
+            reference(key, id, slim_bytes_of(rest, N), room, want);
+            slim_mac_sign(mac, slim_bytes_of(rest, N), own);
+            cr_assert_arr_eq(own, want, sizeof(own), "round %d", round);
+            if (round < 5)
+                cr_assert_eq(heap.live, 1);
+        }
+        cr_assert_eq(heap.live, 2); /* after a failure it is tried again */
+        cr_assert_eq(heap.failed, failing != 0);
+        slim_mac_free(mac);
+        cr_assert_eq(heap.live, 0);
+    }
+}
