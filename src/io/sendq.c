@@ -1,6 +1,8 @@
 #include "io/sendq.h"
 
 #define CHUNK_MIN_BYTES 2048u
+/* An empty queue keeps its ring unless it was deeper than this: a link that was behind once shall not pay for it ever after. */
+#define RING_KEEP 64u
 /* With its header a chunk still is of a size that jemalloc keeps per thread; a larger one would be mapped and zeroed again and
  * again. */
 #define CHUNK_MAX_BYTES (32768u - 64u)
@@ -110,6 +112,11 @@ size_t slim_sendq_take(slim_sendq *q, size_t n, slim_slice *out, size_t max, siz
     if (q->n == 0) {
         /* An idle connection keeps no chunk. */
         chunk_close(q);
+        if (q->cap > RING_KEEP) {
+            slim_free(q->mem, q->ring);
+            q->ring = NULL;
+            q->cap = q->head = 0;
+        }
         if (q->bytes == 0 && taken < CHUNK_MIN_BYTES)
             q->next_chunk = CHUNK_MIN_BYTES;
     }

@@ -154,6 +154,35 @@ Test(sendq, an_idle_queue_holds_no_chunk)
     cr_assert_eq(m.live, 0);
 }
 
+Test(sendq, an_idle_queue_forgets_how_deep_it_was)
+{
+    enum { N = 65 };
+    slim_buf *b = block_of(2000, 1);
+    test_mem m;
+    slim_sendq q = {0};
+    slim_slice v[N];
+    size_t k;
+
+    test_mem_init(&m, -1);
+    q.mem = &m.mem;
+    for (int deep = 0; deep < 2; deep++) {
+        size_t n = deep != 0 ? N : N - 1;
+
+        for (int round = 0; round < 2; round++) {
+            for (size_t i = 0; i < n; i++)
+                cr_assert_eq(slim_sendq_add(&q, slim_bytes_of(b->mem, 2000), b), SLIM_OK);
+            cr_assert_eq(slim_sendq_take(&q, n * 2000, v, N, &k), n * 2000);
+            cr_assert_eq(k, n);
+            unref_all(v, k);
+            cr_assert_eq(m.live, deep != 0 ? 0 : 1, "%zu slices: %ld allocations are left", n, m.live);
+        }
+    }
+    slim_sendq_clear(&q);
+    cr_assert_eq(m.live, 0);
+    cr_assert_eq(b->refs, 1);
+    slim_buf_unref(b);
+}
+
 Test(sendq, without_memory_nothing_changes)
 {
     slim_buf *b = block_of(2000, 1);
