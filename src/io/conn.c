@@ -97,6 +97,24 @@ static void conn_unlist(slim_conn *c)
     c->io->n_conns--;
 }
 
+static void conn_iov_drop(slim_conn *c)
+{
+    if (c->iov != c->few)
+        slim_free(c->io->mem, c->iov);
+    c->iov = NULL;
+    c->n_iov = c->iov_at = 0;
+}
+
+bool conn_iov_keep(slim_conn *c, const struct iovec *iov, size_t n)
+{
+    if ((c->iov = n <= CONN_OUT_FEW ? c->few : slim_alloc(c->io->mem, n * sizeof(*iov))) == NULL)
+        return false;
+    memcpy(c->iov, iov, n * sizeof(*iov));
+    c->n_iov = n;
+    c->iov_at = 0;
+    return true;
+}
+
 static void conn_free(slim_conn *c)
 {
     slim_timer_cancel(&c->io->timers, &c->timer);
@@ -105,7 +123,7 @@ static void conn_free(slim_conn *c)
     if (c->tls != NULL)
         slim_tls_free(c->tls);
     conn_tls_drop(c);
-    slim_free(c->io->mem, c->iov);
+    conn_iov_drop(c);
     slim_free(c->io->mem, c);
 }
 
@@ -545,7 +563,7 @@ static void conn_sent(slim_conn *c, int res)
         left -= v->iov_len;
     }
     if (c->iov_at == c->n_iov) {
-        c->n_iov = c->iov_at = 0;
+        conn_iov_drop(c);
         conn_tls_drop(c);
     }
     conn_mark_dirty(c);
@@ -577,9 +595,14 @@ static void conn_event(slim_io_user *user, const slim_ring_event *ev)
     }
 }
 
-static bool conn_has_output(const slim_conn *c)
+/* Collects what is to be sent next; false when no memory is left. */
+static bool conn_collect(slim_conn *c)
 {
-    return (c->tls != NULL && slim_tls_pending(c->tls) > 0) || slim_h2_wants_write(c->h2);
+    struct iovec iov[CONN_OUT_IOV];
+
+    if (c->tls != NULL)
+        return conn_tls_seal(c);
+    return conn_iov_keep(c, iov, slim_h2_pull(c->h2, iov, CONN_OUT_IOV, CONN_OUT_BYTES));
 }
 
 /* Ends the socket; SLIM_EV_CLOSED frees the connection. The streams end here, outside of every callback of h2. */
@@ -607,20 +630,9 @@ static void conn_send_next(slim_conn *c)
         slim_sock_release(c->sock);
         return;
     }
-    if (c->n_iov == 0 && c->state != CONN_LINGERING) {
-        if (!conn_has_output(c)) {
-            slim_h2_rest(c->h2);
-            slim_free(c->io->mem, c->iov);
-            c->iov = NULL;
-        } else if (c->iov == NULL && (c->iov = slim_alloc(c->io->mem, CONN_OUT_IOV * sizeof(*c->iov))) == NULL) {
-            slim_conn_abort(c, SLIM_E_NOMEM, "out of memory");
-            return;
-        } else if (c->tls != NULL) {
-            conn_tls_seal(c);
-        } else {
-            c->n_iov = slim_h2_pull(c->h2, c->iov, CONN_OUT_IOV, CONN_OUT_BYTES);
-            c->iov_at = 0;
-        }
+    if (c->n_iov == 0 && c->state != CONN_LINGERING && !conn_collect(c)) {
+        slim_conn_abort(c, SLIM_E_NOMEM, "out of memory");
+        return;
     }
     if (c->n_iov > 0) {
         c->sending = true;

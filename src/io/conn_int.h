@@ -6,6 +6,7 @@
 #include "io/conn.h"
 
 #define CONN_OUT_IOV 64
+#define CONN_OUT_FEW 4 /* pieces of a flush that a connection has room for by itself: what one without a queue sends */
 #define CONN_OUT_BYTES (256u * 1024)
 
 typedef enum conn_state { CONN_CONNECTING, CONN_HANDSHAKE, CONN_OPEN, CONN_FLUSHING, CONN_LINGERING, CONN_CLOSED } conn_state;
@@ -28,7 +29,7 @@ struct slim_conn {
     slim_err why;
     bool patient; /* ending: streams may finish first */
     slim_conn *next_dirty, *prev, *next;
-    struct iovec *iov; /* CONN_OUT_IOV of them, none while nothing is to be sent */
+    struct iovec *iov, few[CONN_OUT_FEW]; /* what is being sent, in few if it fits */
     size_t n_iov, iov_at;
     slim_buf *cipher; /* what a TLS send in flight names; counted in the purse */
     uint64_t born_ns;
@@ -47,9 +48,12 @@ void conn_arm(slim_conn *c);
 void conn_fail(slim_conn *c, slim_err why, const char *text);
 void conn_feed(slim_conn *c, slim_bytes in, slim_buf *hold); /* plaintext that lies in hold */
 
+/* Keeps what is to be sent until it went out; false: no memory. */
+bool conn_iov_keep(slim_conn *c, const struct iovec *iov, size_t n);
+
 /* conn_tls.c */
 void conn_tls_feed(slim_conn *c, slim_bytes cipher);
-void conn_tls_seal(slim_conn *c); /* makes a send of what there is to say */
+bool conn_tls_seal(slim_conn *c); /* makes a send of what there is to say; false: no memory */
 void conn_tls_drop(slim_conn *c); /* the send is over */
 
 #endif

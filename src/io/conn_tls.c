@@ -73,21 +73,22 @@ void conn_tls_drop(slim_conn *c)
     c->cipher = NULL;
 }
 
-void conn_tls_seal(slim_conn *c)
+bool conn_tls_seal(slim_conn *c)
 {
+    struct iovec iov[CONN_OUT_IOV];
     slim_bytes cipher;
     size_t n;
 
     /* Nothing may follow a close_notify. */
     if (slim_tls_established(c->tls) && c->state != CONN_HANDSHAKE && !c->said_goodbye) {
         while (!c->tls_broken && slim_tls_pending(c->tls) < CONN_OUT_BYTES &&
-               (n = slim_h2_pull(c->h2, c->iov, CONN_OUT_IOV, CONN_OUT_BYTES - slim_tls_pending(c->tls))) > 0) {
+               (n = slim_h2_pull(c->h2, iov, CONN_OUT_IOV, CONN_OUT_BYTES - slim_tls_pending(c->tls))) > 0) {
             slim_bytes parts[CONN_OUT_IOV];
             size_t total = 0;
             slim_err e;
 
             for (size_t i = 0; i < n; i++) {
-                parts[i] = slim_bytes_of(c->iov[i].iov_base, c->iov[i].iov_len);
+                parts[i] = slim_bytes_of(iov[i].iov_base, iov[i].iov_len);
                 total += parts[i].n;
             }
             e = slim_tls_write(c->tls, parts, n);
@@ -99,9 +100,8 @@ void conn_tls_seal(slim_conn *c)
     if (slim_tls_worn(c->tls) && c->state == CONN_OPEN)
         conn_arm(c);
     if ((c->cipher = slim_tls_take(c->tls, &cipher)) == NULL)
-        return;
+        return true;
     slim_purse_add(&c->io->purse, c->cipher->cap_bytes);
-    c->iov[0] = (struct iovec){(void *)(uintptr_t)cipher.p, cipher.n};
-    c->n_iov = 1;
-    c->iov_at = 0;
+    iov[0] = (struct iovec){(void *)(uintptr_t)cipher.p, cipher.n};
+    return conn_iov_keep(c, iov, 1);
 }

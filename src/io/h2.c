@@ -286,7 +286,7 @@ void slim_h2_free(slim_h2 *h)
         nghttp2_session_set_stream_user_data(h->session, s->id, NULL);
         h2_stream_free(s);
     }
-    h2_out_free(h);
+    h2_out_clear(h);
     slim_budget_release_xt(h->cfg.purse->budget, h->cfg.stream_window_bytes);
     nghttp2_session_del(h->session);
     h2_mem_close(h);

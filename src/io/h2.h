@@ -89,8 +89,6 @@ size_t slim_h2_pull(slim_h2 *h, struct iovec *iov, size_t max_iov, size_t max_by
 /* n bytes of the last pull went out; the rest is still owed (the caller resends it). */
 void slim_h2_sent(slim_h2 *h, size_t n);
 bool slim_h2_wants_write(const slim_h2 *h);
-/* The owner saw that there is nothing to send: the next thing that is queued is told by dirty again, as after a pull. */
-void slim_h2_rest(slim_h2 *h);
 /* How many streams are open, and whether one of them still has bytes or trailers to send that flow control or slim_h2_pull holds.
  */
 uint32_t slim_h2_streams(const slim_h2 *h);

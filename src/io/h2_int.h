@@ -9,6 +9,7 @@
 #include "io/sendq.h"
 
 #define H2_OUT_SLICES 64
+#define H2_OUT_FEW 4 /* slices of a pull that a connection has room for by itself */
 #define H2_MESSAGE_TEXT 256
 
 struct slim_stream {
@@ -56,7 +57,7 @@ struct slim_h2 {
     bool broken; /* nghttp2 gave up while sending: nothing more can be said */
     char why[128];
     /* the last pull, until slim_h2_sent took all of it */
-    slim_slice *slice; /* H2_OUT_SLICES of them, none while nothing is to be sent: most links are idle */
+    slim_slice *slice, few[H2_OUT_FEW]; /* in few if they fit, on the heap if not: most links are idle */
     size_t n_slices, slice_at, out_bytes, out_max, out_max_slices;
     size_t leaving_bytes; /* of messages, which count until the pull is sent */
     slim_buf *control;    /* frame headers and control frames of this pull */
@@ -90,6 +91,6 @@ void h2_guard_frame(slim_h2 *h, const nghttp2_frame_hd *hd); /* a frame begins *
 ssize_t h2_send(nghttp2_session *session, const uint8_t *data, size_t length, int flags, void *user);
 int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd, size_t length, nghttp2_data_source *source,
                  void *user);
-void h2_out_free(slim_h2 *h);
+void h2_out_clear(slim_h2 *h);
 
 #endif

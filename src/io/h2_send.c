@@ -1,13 +1,14 @@
 #include "io/h2_int.h"
 
-#include <assert.h>
-
 #define CONTROL_BYTES 1024u
 
-static void out_clear(slim_h2 *h)
+void h2_out_clear(slim_h2 *h)
 {
     for (size_t i = h->slice_at; i < h->n_slices; i++)
         slim_buf_unref(h->slice[i].buf);
+    if (h->slice != h->few)
+        slim_free(h->cfg.mem, h->slice);
+    h->slice = h->few;
     h->n_slices = h->slice_at = 0;
     h->out_bytes = 0;
     slim_purse_add(h->cfg.purse, -(int64_t)h->leaving_bytes);
@@ -17,20 +18,13 @@ static void out_clear(slim_h2 *h)
     h->control = NULL;
 }
 
-void h2_out_free(slim_h2 *h)
-{
-    out_clear(h);
-    slim_free(h->cfg.mem, h->slice);
-    h->slice = NULL;
-}
-
 /* Copies bytes of nghttp2's own into memory that lives until they are sent. */
 static bool control_put(slim_h2 *h, const uint8_t *p, size_t n)
 {
-    slim_slice *last = h->n_slices > 0 ? &h->slice[h->n_slices - 1] : NULL;
+    bool fresh = h->n_slices == 0;
+    slim_slice *last;
     uint8_t *room;
 
-    assert(h->slice != NULL);
     if (h->control == NULL || h->control->cap_bytes - h->control_used < n) {
         slim_buf *block = slim_block_new(h->cfg.mem, n > CONTROL_BYTES ? n : CONTROL_BYTES);
 
@@ -40,13 +34,13 @@ static bool control_put(slim_h2 *h, const uint8_t *p, size_t n)
             slim_buf_unref(h->control);
         h->control = block;
         h->control_used = 0;
-        last = NULL;
+        fresh = true;
     }
     room = h->control->mem + h->control_used;
     memcpy(room, p, n);
     h->control_used += n;
     h->out_bytes += n;
-    if (last != NULL && last->buf == h->control && last->p + last->n == room)
+    if (!fresh && (last = &h->slice[h->n_slices - 1])->buf == h->control && last->p + last->n == room)
         last->n += n;
     else
         h->slice[h->n_slices++] = (slim_slice){room, n, slim_buf_ref(h->control), false};
@@ -90,11 +84,28 @@ int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *
     return n == length ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
+/* Moves the slices of a pull to where they stay until they are sent: an idle connection pays for a few only. */
+static void slices_keep(slim_h2 *h)
+{
+    slim_slice *pulled = h->slice;
+
+    h->slice = h->n_slices <= H2_OUT_FEW ? h->few : slim_alloc(h->cfg.mem, h->n_slices * sizeof(*pulled));
+    if (h->slice != NULL) {
+        memcpy(h->slice, pulled, h->n_slices * sizeof(*pulled));
+        return;
+    }
+    for (size_t i = 0; i < h->n_slices; i++)
+        slim_buf_unref(pulled[i].buf);
+    h->n_slices = 0;
+    h->no_memory = true;
+}
+
 size_t slim_h2_pull(slim_h2 *h, struct iovec *iov, size_t max_iov, size_t max_bytes)
 {
+    slim_slice pulled[H2_OUT_SLICES];
     int rv;
 
-    out_clear(h);
+    h2_out_clear(h);
     h->dirty = false;
     h->out_max = max_bytes;
     h->out_max_slices = max_iov < H2_OUT_SLICES ? max_iov : H2_OUT_SLICES;
@@ -107,29 +118,14 @@ size_t slim_h2_pull(slim_h2 *h, struct iovec *iov, size_t max_iov, size_t max_by
         s->ready = false;
         h2_check(h, nghttp2_session_resume_data(h->session, s->id));
     }
-    if (h->slice == NULL) {
-        if (!nghttp2_session_want_write(h->session))
-            return 0;
-        if ((h->slice = slim_alloc(h->cfg.mem, H2_OUT_SLICES * sizeof(*h->slice))) == NULL) {
-            h->no_memory = true;
-            return 0;
-        }
-    }
-    if ((rv = nghttp2_session_send(h->session)) != 0) {
+    h->slice = pulled;
+    if ((rv = nghttp2_session_send(h->session)) != 0)
         h->broken = true;
-        h2_check(h, rv);
-    }
+    h2_check(h, rv);
+    slices_keep(h);
     for (size_t i = 0; i < h->n_slices; i++)
         iov[i] = (struct iovec){(void *)(uintptr_t)h->slice[i].p, h->slice[i].n};
-    if (h->n_slices == 0)
-        h2_out_free(h);
     return h->n_slices;
-}
-
-void slim_h2_rest(slim_h2 *h)
-{
-    h->dirty = false;
-    h2_out_free(h);
 }
 
 void slim_h2_sent(slim_h2 *h, size_t n)
@@ -137,7 +133,6 @@ void slim_h2_sent(slim_h2 *h, size_t n)
     while (n > 0 && h->slice_at < h->n_slices) {
         slim_slice *s = &h->slice[h->slice_at];
 
-        assert(h->slice != NULL);
         if (n < s->n) {
             s->p += n;
             s->n -= n;
@@ -147,10 +142,6 @@ void slim_h2_sent(slim_h2 *h, size_t n)
         slim_buf_unref(s->buf);
         h->slice_at++;
     }
-    if (h->slice_at < h->n_slices)
-        return;
-    if (slim_h2_wants_write(h))
-        out_clear(h);
-    else
-        h2_out_free(h);
+    if (h->slice_at == h->n_slices)
+        h2_out_clear(h);
 }
