@@ -199,6 +199,7 @@ static int session_open(slim_h2 *h)
     nghttp2_session_callbacks *c = callbacks_new();
     nghttp2_option *opt = NULL;
     size_t n = 0;
+    nghttp2_mem mem;
     int rv = NGHTTP2_ERR_NOMEM;
 
     if (c == NULL || nghttp2_option_new(&opt) != 0)
@@ -208,10 +209,14 @@ static int session_open(slim_h2 *h)
     nghttp2_option_set_max_settings(opt, 32);
     nghttp2_option_set_max_outbound_ack(opt, 1000);
     nghttp2_option_set_peer_max_concurrent_streams(opt, 100);
+    /* Our headers are said once per call, so a table would spare no byte; without one its ring of 1 KiB is never written. */
+    nghttp2_option_set_max_deflate_dynamic_table_size(opt, 0);
     /* A server remembers as many closed streams as may be open, to tell what comes on them from what is new. */
     nghttp2_option_set_no_closed_streams(opt, !h->cfg.server);
-    rv = h->cfg.server ? nghttp2_session_server_new3(&h->session, c, h, opt, &h->mem)
-                       : nghttp2_session_client_new3(&h->session, c, h, opt, &h->mem);
+    mem = h2_home_open(&h->home, h->cfg.mem, h->cfg.compact);
+    rv = h->cfg.server ? nghttp2_session_server_new3(&h->session, c, h, opt, &mem)
+                       : nghttp2_session_client_new3(&h->session, c, h, opt, &mem);
+    h2_home_close(&h->home);
     if (rv != 0)
         goto out;
     if (!h->cfg.server)
@@ -267,9 +272,9 @@ slim_h2 *slim_h2_new(const slim_h2_config *cfg, void *user)
     h->cfg = *cfg;
     h->user = user;
     window_promise(h);
-    if (!h2_mem_open(h) || session_open(h) != 0) {
+    if (session_open(h) != 0) {
         nghttp2_session_del(h->session);
-        h2_mem_close(h);
+        h2_home_free(&h->home);
         slim_budget_release_xt(cfg->purse->budget, h->cfg.stream_window_bytes);
         slim_free(cfg->mem, h);
         return NULL;
@@ -289,7 +294,7 @@ void slim_h2_free(slim_h2 *h)
     h2_out_clear(h);
     slim_budget_release_xt(h->cfg.purse->budget, h->cfg.stream_window_bytes);
     nghttp2_session_del(h->session);
-    h2_mem_close(h);
+    h2_home_free(&h->home);
     slim_free(h->cfg.mem, h);
 }
 

@@ -12,6 +12,14 @@
 #define H2_OUT_FEW 4 /* slices of a pull that a connection has room for by itself */
 #define H2_MESSAGE_TEXT 256
 
+typedef struct h2_home {
+    slim_mem *mem;
+    void *block; /* NULL: all is on the heap */
+    uint8_t *at; /* the next free byte of block */
+    bool open;   /* what is asked for now goes into block */
+    bool passed;
+} h2_home;
+
 struct slim_stream {
     slim_h2 *h;
     void *user;
@@ -42,11 +50,7 @@ struct slim_stream {
 struct slim_h2 {
     nghttp2_session *session;
     slim_h2_config cfg;
-    nghttp2_mem mem;
-    void *allocated; /* h2_mem.c; NULL unless compact */
-    uint8_t *block;  /* in it, where a page begins */
-    uint32_t block_used;
-    bool frames_given;
+    h2_home home;
     void *user;
     slim_stream *streams, *ready;
     uint32_t n_streams;
@@ -80,9 +84,10 @@ void h2_mark_dirty(slim_h2 *h);
 /* h2.c */
 void h2_check(slim_h2 *h, int rv); /* remembers that nghttp2 found no memory */
 
-/* h2_mem.c: the memory of nghttp2. False: there is none. */
-bool h2_mem_open(slim_h2 *h);
-void h2_mem_close(slim_h2 *h);
+/* h2_mem.c */
+nghttp2_mem h2_home_open(h2_home *m, slim_mem *mem, bool compact); /* for a session that is made before h2_home_close */
+void h2_home_close(h2_home *m);
+void h2_home_free(h2_home *m); /* behind the session; nothing happens to a zeroed one */
 
 /* h2_guard.c */
 void h2_guard_frame(slim_h2 *h, const nghttp2_frame_hd *hd); /* a frame begins */

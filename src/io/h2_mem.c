@@ -1,112 +1,96 @@
+/* The memory of nghttp2. What a session allocates when it is made lives as long as the session, and most of it is a frame buffer of
+ * 16 KiB, of which only some 50 bytes are ever written: DATA goes past it. So all of that lies in one block that begins with a
+ * page, in the order in which nghttp2 asks. With nghttp2 1.52 the frame buffer then starts 80 bytes before the end of the second
+ * page, and the pages behind it stay without memory. Another version may cost more, but works as well. */
+#include <stdint.h>
+#include <string.h>
+
 #include "io/h2_int.h"
 
-/* What nghttp2 asks for when a connection begins is 9 KiB in pieces, which it keeps, and a buffer for frames of which it touches
- * the first bytes only. In one block, with the buffer behind the pieces in the same page, all that an idle connection touches is
- * three pages; the pieces that come first after that (a stream, header fields) fit between them. */
 #define PAGE_BYTES 4096u
-#define BLOCK_BYTES 28672u /* with the page for alignment, which large allocations have not, a size class of jemalloc */
-#define FRAMES_AT (3 * PAGE_BYTES - 512u)
-#define FRAMES_MIN_BYTES 16384u
+/* What nghttp2 1.52 asks for, in a size that jemalloc has, less than a page of which is lost before the first whole one. */
+#define HOME_BYTES 28672u
 
-/* In front of each piece, so that it can be moved. */
-typedef struct piece {
-    _Alignas(16) size_t n;
-} piece;
-
-static bool inside(const slim_h2 *h, const void *p)
+static bool at_home(const h2_home *m, const void *p)
 {
-    return h->block != NULL && (uintptr_t)p - (uintptr_t)h->block < BLOCK_BYTES;
+    return m->block != NULL && (uintptr_t)p - (uintptr_t)m->block < HOME_BYTES;
 }
 
-static piece *piece_of(void *p)
+static void *home_take(h2_home *m, size_t n)
 {
-    return (piece *)p - 1;
-}
+    uint8_t *p = m->at;
+    size_t room = m->open ? (size_t)((uint8_t *)m->block + HOME_BYTES - m->at) : 0;
 
-static void *piece_put(slim_h2 *h, size_t at, size_t n)
-{
-    piece *head = (piece *)(void *)(h->block + at);
-
-    head->n = n;
-    return head + 1;
-}
-
-static void *take(size_t n, void *user)
-{
-    slim_h2 *h = user;
-    size_t whole = sizeof(piece) + ((n + 15) & ~(size_t)15);
-    void *p;
-
-    if (h->block == NULL || n > BLOCK_BYTES)
-        return slim_alloc(h->cfg.mem, n);
-    if (n >= FRAMES_MIN_BYTES && whole <= BLOCK_BYTES - FRAMES_AT && !h->frames_given) {
-        h->frames_given = true;
-        return piece_put(h, FRAMES_AT, n);
-    }
-    if (whole > FRAMES_AT - h->block_used)
-        return slim_alloc(h->cfg.mem, n);
-    p = piece_put(h, h->block_used, n);
-    h->block_used += (uint32_t)whole;
+    if (n > room || (n = (n + 15) & ~(size_t)15) > room)
+        return NULL;
+    m->at += n;
     return p;
 }
 
-static void give_back(void *p, void *user)
+static void *mem_malloc(size_t n, void *arg)
 {
-    slim_h2 *h = user;
-    size_t whole;
-
-    if (!inside(h, p)) {
-        slim_free(h->cfg.mem, p);
-        return;
-    }
-    /* Only the newest makes room again: most pieces live as long as the connection. */
-    whole = sizeof(piece) + ((piece_of(p)->n + 15) & ~(size_t)15);
-    if ((uint8_t *)piece_of(p) + whole == h->block + h->block_used)
-        h->block_used -= (uint32_t)whole;
-}
-
-static void *take_zeroed(size_t count, size_t size, void *user)
-{
+    h2_home *m = arg;
     void *p;
 
-    if (size != 0 && count > SIZE_MAX / size)
-        return NULL;
-    return (p = take(count * size, user)) != NULL ? memset(p, 0, count * size) : NULL;
+    /* The first that is not zeroed is the deflater's ring. It is never written, and among its like it stays without memory. */
+    if (m->open && !m->passed) {
+        m->passed = true;
+        return slim_alloc(m->mem, n);
+    }
+    return (p = home_take(m, n)) != NULL ? p : slim_alloc(m->mem, n);
 }
 
-static void *resize(void *p, size_t n, void *user)
+static void mem_free(void *p, void *arg)
 {
-    slim_h2 *h = user;
-    size_t was;
-    void *q;
+    h2_home *m = arg;
+
+    if (!at_home(m, p))
+        slim_free(m->mem, p);
+}
+
+static void *mem_realloc(void *p, size_t n, void *arg)
+{
+    h2_home *m = arg;
+    void *to;
+    size_t most;
 
     if (p == NULL)
-        return take(n, user);
-    if (!inside(h, p))
-        return slim_resize(h->cfg.mem, p, n);
-    was = piece_of(p)->n;
-    if (n <= was)
-        return p;
-    if ((q = take(n, user)) != NULL) {
-        memcpy(q, p, was);
-        give_back(p, user);
+        return mem_malloc(n, m);
+    if (!at_home(m, p))
+        return slim_resize(m->mem, p, n);
+    if ((to = slim_alloc(m->mem, n)) == NULL)
+        return NULL;
+    /* Its size is not known; what lies behind it is ours too. */
+    most = (size_t)((uint8_t *)m->block + HOME_BYTES - (uint8_t *)p);
+    memcpy(to, p, n < most ? n : most);
+    return to;
+}
+
+static void *mem_calloc(size_t count, size_t n, void *arg)
+{
+    h2_home *m = arg;
+    void *p = n == 0 || count <= SIZE_MAX / n ? home_take(m, count * n) : NULL;
+
+    return p != NULL ? memset(p, 0, count * n) : slim_zalloc(m->mem, count, n);
+}
+
+nghttp2_mem h2_home_open(h2_home *m, slim_mem *mem, bool compact)
+{
+    *m = (h2_home){.mem = mem, .block = compact ? slim_alloc(mem, HOME_BYTES) : NULL};
+    if (m->block != NULL) {
+        m->at = (uint8_t *)m->block + (-(uintptr_t)m->block & (PAGE_BYTES - 1));
+        m->open = true;
     }
-    return q;
+    return (nghttp2_mem){m, mem_malloc, mem_free, mem_calloc, mem_realloc};
 }
 
-bool h2_mem_open(slim_h2 *h)
+void h2_home_close(h2_home *m)
 {
-    h->mem = (nghttp2_mem){h, take, give_back, take_zeroed, resize};
-    if (!h->cfg.compact)
-        return true;
-    if ((h->allocated = slim_alloc(h->cfg.mem, BLOCK_BYTES + PAGE_BYTES)) == NULL)
-        return false;
-    h->block = (uint8_t *)(((uintptr_t)h->allocated + PAGE_BYTES - 1) & ~(uintptr_t)(PAGE_BYTES - 1));
-    return true;
+    m->open = false;
 }
 
-void h2_mem_close(slim_h2 *h)
+void h2_home_free(h2_home *m)
 {
-    slim_free(h->cfg.mem, h->allocated);
-    h->allocated = NULL;
+    slim_free(m->mem, m->block);
+    m->block = NULL;
 }

@@ -129,13 +129,17 @@ class Raw:
         self.socket.close()
 
 
+def sanitized(node):
+    maps = pathlib.Path(f"/proc/{node.pid}/maps").read_text()
+    return "libasan" in maps or "libtsan" in maps
+
+
 class Watch:
     """While it is entered two links exchange messages; at its end the node has served them all the time and has not grown."""
 
     def __init__(self, node, grown_mib=None, **more):
         self.node, self.more = node, more
-        maps = pathlib.Path(f"/proc/{node.pid}/maps").read_text()
-        self.sanitized = "libasan" in maps or "libtsan" in maps
+        self.sanitized = sanitized(node)
         self.limit_mib = FLAT_MIB if grown_mib is None else grown_mib
         if self.sanitized:
             self.limit_mib = self.limit_mib * 4 + SANITIZED_MIB

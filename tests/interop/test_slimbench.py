@@ -16,6 +16,7 @@ from certificates import Authority
 from faulty_nats import FaultyNats
 from faulty_node import FaultyNode
 from harness import HERE, UPSTREAM, free_port, node_command, server, wait_until
+from hostile import sanitized
 
 def slimbench():
     if path := os.environ.get("SLIMBENCH_BIN"):
@@ -130,6 +131,15 @@ def test_connections(hub, at):
     found = bench(at, "connections", "--links", 150, "--duration", 0.2, "--threads", 2, "--pid", hub.pid)
     assert (found["opened"], found["failed"], found["lost"]) == (150, 0, 0)
     assert found["rate"] > 0
+
+
+@pytest.mark.skipif(UPSTREAM, reason="upstream's links cost 64 KiB")
+def test_an_idle_link_costs_little(hub, at):
+    if sanitized(hub):
+        pytest.skip("a sanitizer's memory says nothing about ours")
+    found = bench(at, "connections", "--links", 1000, "--duration", 0.5, "--pid", hub.pid)
+    assert (found["opened"], found["failed"], found["lost"]) == (1000, 0, 0)
+    assert 1 < found["node_link_kib"] <= 16
 
 
 @pytest.mark.smoke
