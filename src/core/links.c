@@ -5,8 +5,8 @@
 
 #define CHUNK_BITS 10
 #define CHUNK_SLOTS (1u << CHUNK_BITS)
-/* The routing table packs a slot into 31 bits. */
-#define SLOTS_MAX (1u << 29) /* the routing table packs a slot's number with other bits */
+/* The routing table packs a slot into 31 bits, of which it takes two for the kind of a sole link. */
+#define SLOTS_MAX (1u << 29)
 #define NO_SLOT UINT32_MAX
 
 typedef struct chunk {

@@ -12,8 +12,9 @@ static void block_drop(slim_grpc *g, slim_purse *purse)
     g->delivered = false;
 }
 
-static void promise_drop(slim_grpc *g, slim_purse *purse)
+static void message_drop(slim_grpc *g, slim_purse *purse)
 {
+    block_drop(g, purse);
     if (g->promised_bytes != 0)
         slim_budget_release_xt(purse->budget, g->promised_bytes);
     g->promised_bytes = 0;
@@ -21,17 +22,14 @@ static void promise_drop(slim_grpc *g, slim_purse *purse)
 
 void slim_grpc_reset(slim_grpc *g, slim_purse *purse)
 {
-    block_drop(g, purse);
-    promise_drop(g, purse);
+    message_drop(g, purse);
     *g = (slim_grpc){.n_prefix = 0};
 }
 
 void slim_grpc_settle(slim_grpc *g, slim_purse *purse)
 {
-    if (!g->delivered)
-        return;
-    block_drop(g, purse);
-    promise_drop(g, purse);
+    if (g->delivered)
+        message_drop(g, purse);
 }
 
 /* Room for n more bytes: at least doubled, at most what the message needs. */

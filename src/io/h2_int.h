@@ -17,7 +17,7 @@ typedef struct h2_home {
     void *block; /* NULL: all is on the heap */
     uint8_t *at; /* the next free byte of block */
     bool open;   /* what is asked for now goes into block */
-    bool passed;
+    bool passed; /* the deflater's ring was asked for, which has no place there */
 } h2_home;
 
 struct slim_stream {

@@ -270,9 +270,13 @@ def spoil(number, message):
     return [message[:-1] + bytes([message[-1] ^ 1])] if number in (10, 20, 30, 45) else [message]
 
 
-@pytest.mark.parametrize("fault,expected", [(lambda n, m: [m], (0, 0, 0, 0)), (drop, (3, 0, 0, 0)), (double, (0, 2, 0, 0)),
-                                            (Swap(), (0, 0, 1, 0)), (spoil, (4, 0, 0, 4))],
-                         ids=["none", "drop", "double", "swap", "spoil"])
+# A fault, and what must be told of it: lost, duplicates, reordered, corrupt.
+each_fault = pytest.mark.parametrize("fault,expected", [(lambda n, m: [m], (0, 0, 0, 0)), (drop, (3, 0, 0, 0)), (double, (0, 2, 0, 0)),
+                                                        (Swap(), (0, 0, 1, 0)), (spoil, (4, 0, 0, 4))],
+                                     ids=["none", "drop", "double", "swap", "spoil"])
+
+
+@each_fault
 def test_faults_are_seen(fault, expected):
     node = FaultyNode(fault)
     try:
@@ -289,9 +293,7 @@ def natsbench(at, mode, *arguments, status=0):
     return done
 
 
-@pytest.mark.parametrize("fault,expected", [(lambda n, m: [m], (0, 0, 0, 0)), (drop, (3, 0, 0, 0)), (double, (0, 2, 0, 0)),
-                                            (Swap(), (0, 0, 1, 0)), (spoil, (4, 0, 0, 4))],
-                         ids=["none", "drop", "double", "swap", "spoil"])
+@each_fault
 def test_natsbench_sees_faults(fault, expected):
     server = FaultyNats(fault)
     try:
